@@ -1,0 +1,176 @@
+//! `cargo bench --bench steady`: one replica under a live load, for `PLIMSOLL_BENCH_SECONDS` (300) at
+//! `PLIMSOLL_BENCH_RATE` (7,000) messages a second, on the real broker and database, everything on this machine.
+//!
+//! Prints lag, CPU, memory, and the time from the end of the second that crosses a line to the breach in the hands of a
+//! read_committed subscriber. The load is open loop: every record is due at its own time, which is its event time.
+
+#[path = "../tests/oracle/mod.rs"]
+mod oracle;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use plimsoll::kafka::child::BoundChild;
+use plimsoll::kafka::{Connection, Follower, TopicPartition};
+use support::{Deployment, Settings};
+
+const SERVICES: [&str; 6] = ["prices-api", "predictions-api", "auth", "web", "trades-api", "alerts-api"];
+/// Every so many seconds each service fails for half as long.
+const SPIKE_EVERY_S: u64 = 20;
+const WARM_UP_S: u64 = 15;
+const RULES: &str = "
+apiVersion: plimsoll.dev/v1
+kind: AlertRules
+metadata: {name: bench}
+spec:
+  defaults: {source: request-log, hold: 2s}
+  rules:
+    - name: fast
+      kind: RATIO
+      bad: \"status >= 500\"
+      window: 5s
+      min_events: 20
+      group_by: [service]
+      group_limit: 100
+      critical: {above: 20%}
+";
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a measurement against event times, which are wall clock times"
+)]
+fn wall_s() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+fn main() {
+    let (seconds, rate) = (number("PLIMSOLL_BENCH_SECONDS", 300), number("PLIMSOLL_BENCH_RATE", 7_000));
+    let settings = Settings { internal_partitions: 12, workers: 1, more: "" };
+    let deployment = Deployment::start(12, &settings);
+    fs::write(deployment.folder().join("alerts/bench.yaml"), RULES).unwrap();
+    let mut replica = deployment.replica("one", &[]);
+    replica.wait_for_log("ingest partitions assigned", Duration::from_secs(60));
+    let latencies = Arc::new(Mutex::new(Vec::new()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let subscriber = subscribe(&deployment.connection, Arc::clone(&latencies), Arc::clone(&stop));
+    let mut load = generate(&deployment, seconds + WARM_UP_S, rate);
+    std::thread::sleep(Duration::from_secs(WARM_UP_S));
+    latencies.lock().unwrap().clear();
+    let (began, cpu_began) = (Instant::now(), cpu_s(replica.pid()));
+    let mut lags = Vec::new();
+    while began.elapsed() < Duration::from_secs(seconds) {
+        std::thread::sleep(Duration::from_secs(1));
+        replica.assert_running();
+        let (_, metrics) = replica.get("/metrics");
+        lags.push((
+            worst(&metrics, "plimsoll_source_lag_seconds"),
+            total(&metrics, "plimsoll_source_lag_messages"),
+        ));
+    }
+    let cpu = (cpu_s(replica.pid()) - cpu_began) / began.elapsed().as_secs_f64();
+    let (_, metrics) = replica.get("/metrics");
+    let peak_kib = status(replica.pid(), "VmHWM:");
+    stop.store(true, Ordering::Release);
+    subscriber.join().unwrap();
+    load.kill().unwrap();
+    let mut latencies = latencies.lock().unwrap().clone();
+    latencies.sort_by(f64::total_cmp);
+    let at = |q: f64| latencies.get(((latencies.len() as f64 * q).ceil() as usize).max(1) - 1).copied();
+    let worst_lag = lags.iter().map(|lag| lag.0).fold(0.0, f64::max);
+    let worst_messages = lags.iter().map(|lag| lag.1).fold(0.0, f64::max);
+    println!("| figure | value |\n|---|---|");
+    println!("| load | {rate} messages/s for {seconds} s, 3 topics x 12 partitions |");
+    println!("| messages read | {:.0} |", total(&metrics, "plimsoll_source_messages_read_total"));
+    println!("| largest lag seen, by the second | {worst_lag:.3} s, {worst_messages:.0} messages |");
+    println!("| CPU, all roles | {:.1} % of a core |", cpu * 100.0);
+    println!("| peak memory | {} MiB |", peak_kib / 1024);
+    println!("| transactions aborted | {:.0} |", total(&metrics, "plimsoll_transactions_aborted_total"));
+    println!(
+        "| breach readable after the crossing second ends | p50 {:.0} ms, p99 {:.0} ms, max {:.0} ms of {} |",
+        at(0.5).unwrap_or(f64::NAN) * 1e3,
+        at(0.99).unwrap_or(f64::NAN) * 1e3,
+        at(1.0).unwrap_or(f64::NAN) * 1e3,
+        latencies.len()
+    );
+    assert!(replica.terminate(Duration::from_secs(5)).success());
+}
+
+fn generate(deployment: &Deployment, seconds: u64, rate: u64) -> BoundChild {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+    command.args(["generate", "--rate", &rate.to_string(), "--span", &format!("{seconds}s")]);
+    command.arg("--config").arg(deployment.folder()).args(["--instance", "load"]);
+    for (at, service) in SERVICES.iter().enumerate() {
+        let mut from = WARM_UP_S + 3 * at as u64;
+        while from + SPIKE_EVERY_S / 2 < seconds {
+            let spike = format!("error-spike:{from}s..{}s:0.6:{service}", from + SPIKE_EVERY_S / 2);
+            command.args(["--incident", &spike]);
+            from += SPIKE_EVERY_S;
+        }
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    BoundChild::spawn(command).unwrap()
+}
+
+/// Notes, for every OPENED of the bench's rule, how long after the end of the judged second it could be read.
+fn subscribe(
+    connection: &Connection,
+    latencies: Arc<Mutex<Vec<f64>>>,
+    stop: Arc<AtomicBool>,
+) -> std::thread::JoinHandle<()> {
+    let partition = |p| Follower::open(connection, TopicPartition::new("slo-breaches", p), 0).unwrap();
+    let mut followers: Vec<Follower> = (0..3).map(partition).collect();
+    std::thread::spawn(move || {
+        while !stop.load(Ordering::Acquire) {
+            for follower in &mut followers {
+                follower
+                    .poll_new(|record| {
+                        let read_s = wall_s();
+                        let breach: serde_json::Value =
+                            serde_json::from_slice(record.payload.unwrap()).unwrap();
+                        if breach["rule"]["document"] == "bench" && breach["transition"] == "OPENED" {
+                            let opened: jiff::Timestamp =
+                                breach["opened_at"].as_str().unwrap().parse().unwrap();
+                            latencies.lock().unwrap().push(read_s - opened.as_microsecond() as f64 / 1e6);
+                        }
+                    })
+                    .unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    })
+}
+
+fn samples<'a>(metrics: &'a str, name: &'a str) -> impl Iterator<Item = f64> + 'a {
+    let of_name = move |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    metrics.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+}
+
+fn worst(metrics: &str, name: &str) -> f64 {
+    samples(metrics, name).fold(0.0, f64::max)
+}
+
+fn total(metrics: &str, name: &str) -> f64 {
+    samples(metrics, name).fold(0.0, |sum, sample| sum + sample)
+}
+
+/// User and system time of a process, in seconds; the kernel counts in hundredths.
+fn cpu_s(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+fn status(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

@@ -1,0 +1,96 @@
+//! All manifests together -> the rules, with the checks that span documents.
+
+use std::collections::BTreeMap;
+
+use super::alert::{RULE_KEYS, Sources, alert_rules};
+use super::diagnostic::{Diagnostics, Place, Problem};
+use super::manifest::{self, Kind, Manifest};
+use super::settings::TopicSettings;
+use super::settings_file::own_topics;
+use super::severity::{default_severities, severities};
+use super::source::{Declared, source};
+use super::yaml::Node;
+use crate::core::rules::Rules;
+
+/// The rules made of `nodes`, one a document. None, and noted, when something is wrong.
+pub fn rules(nodes: &[Node], topics: Option<&TopicSettings>, diagnostics: &mut Diagnostics) -> Option<Rules> {
+    let mistakes_before = diagnostics.list.len();
+    let manifests: Vec<Manifest<'_>> =
+        nodes.iter().filter_map(|node| manifest::manifest(node, diagnostics)).collect();
+    check_names(&manifests, diagnostics);
+    let of = |kind: Kind| manifests.iter().filter(move |manifest| manifest.kind == kind);
+    let declared: Vec<_> = of(Kind::DataSource).map(|d| (d.name.as_str(), source(d, diagnostics))).collect();
+    check_tables_and_topics(
+        declared.iter().filter_map(|(_, declared)| declared.as_ref()),
+        topics,
+        diagnostics,
+    );
+    let mut words = of(Kind::Severities);
+    let severities = match words.next() {
+        Some(manifest) => severities(manifest, &RULE_KEYS, diagnostics),
+        None => default_severities(),
+    };
+    if let Some(second) = words.next() {
+        let problem = Problem::new("a second Severities document", "keep one: its words hold for every rule");
+        diagnostics.push(second.place, problem);
+    }
+    let by_name: Sources<'_> =
+        declared.iter().map(|(name, declared)| (*name, declared.as_ref().map(|d| &d.source))).collect();
+    let mut alerts: Vec<_> =
+        of(Kind::AlertRules).flat_map(|d| alert_rules(d, &by_name, &severities, diagnostics)).collect();
+    if diagnostics.list.len() > mistakes_before {
+        return None;
+    }
+    let mut sources: Vec<_> = declared.into_iter().filter_map(|(_, d)| d.map(|d| d.source)).collect();
+    sources.sort_by(|a, b| a.name.cmp(&b.name));
+    alerts.sort_by(|a, b| (&a.document, &a.name).cmp(&(&b.document, &b.name)));
+    Some(Rules { sources, alerts, severities })
+}
+
+fn check_names(manifests: &[Manifest<'_>], diagnostics: &mut Diagnostics) {
+    let mut first_places = BTreeMap::new();
+    for manifest in manifests {
+        if let Some(first) = first_places.insert((manifest.kind, &manifest.name), manifest.place) {
+            let message = format!("a second {} called `{}`", manifest.kind.name(), manifest.name);
+            diagnostics.push(manifest.place, Problem::new(message, other_place(first)));
+        }
+    }
+}
+
+fn check_tables_and_topics<'d>(
+    declared: impl Iterator<Item = &'d Declared<'d>>,
+    topics: Option<&TopicSettings>,
+    diagnostics: &mut Diagnostics,
+) {
+    let own: Vec<String> =
+        topics.map_or(Vec::new(), |topics| own_topics(topics).map(|name| topics.full_name(name)).to_vec());
+    let (mut tables, mut inputs) = (BTreeMap::new(), BTreeMap::new());
+    let mut outputs = Vec::new();
+    for Declared { source, topic_place, table_places } in declared {
+        // A topic that could not be read is empty, and noted already.
+        if !source.topic.is_empty()
+            && let Some(first) = inputs.insert(source.topic.clone(), *topic_place)
+        {
+            let message = format!("a second source of the topic `{}`", source.topic);
+            diagnostics.push(topic_place, Problem::new(message, other_place(first)));
+        }
+        for (rollup, place) in source.rollups.iter().zip(table_places) {
+            if let Some(first) = tables.insert(&rollup.table, *place) {
+                let message = format!("a second table called `{}`", rollup.table);
+                diagnostics.push(place, Problem::new(message, other_place(first)));
+            }
+            outputs.extend(topics.map(|topics| topics.full_name(&rollup.topic())));
+        }
+    }
+    for (topic, place) in inputs {
+        if own.contains(&topic) || outputs.contains(&topic) {
+            let message = format!("Plimsoll itself writes the topic `{topic}`");
+            let help = "read another topic, or rename Plimsoll's own under `topics`";
+            diagnostics.push(place, Problem::new(message, help));
+        }
+    }
+}
+
+fn other_place(first: &Place) -> String {
+    format!("the first is at {}:{}; rename or remove one", first.file, first.line)
+}

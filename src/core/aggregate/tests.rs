@@ -1,0 +1,103 @@
+//! Every kind of aggregate: however the events are split, and in whatever order parts and events come, the result is
+//! the same to the byte, also when the parts travel.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::expr::{Atom, Comparison, Condition};
+use crate::core::source::Column;
+use crate::core::time::SECOND_US;
+
+const NUMBER: Slot = 0;
+const FACTOR: Slot = 1;
+const TEXT: Slot = 2;
+
+#[derive(Clone, Debug)]
+struct Sample {
+    at_us: i64,
+    position: Position,
+    number: Option<i64>,
+    factor: Option<i64>,
+    text: Option<u8>,
+}
+
+fn every_kind() -> Vec<Column> {
+    let quantiles = vec![Quantile { millionths: 500_000 }, Quantile { millionths: 999_000 }];
+    let large = Atom::Number { slot: NUMBER, op: Comparison::Greater, constant: 500 };
+    let kinds = [
+        Aggregate::Count(Condition::Atom(large)),
+        Aggregate::Sum(NUMBER),
+        Aggregate::SumProduct(NUMBER, FACTOR),
+        Aggregate::Min(NUMBER),
+        Aggregate::Max(NUMBER),
+        Aggregate::Histogram { slot: NUMBER, quantiles: quantiles.clone() },
+        Aggregate::Freshness { quantiles },
+        Aggregate::Ohlc(NUMBER),
+        Aggregate::CountBy { slot: TEXT, limit: 64 },
+        Aggregate::Distinct(TEXT),
+        Aggregate::Peak { every_us: SECOND_US, distinct: None },
+        Aggregate::Peak { every_us: 300 * SECOND_US, distinct: Some(TEXT) },
+    ];
+    let column = |(at, aggregate)| Column { name: format!("column_{at}"), aggregate };
+    kinds.into_iter().enumerate().map(column).collect()
+}
+
+fn fold<'a>(columns: &[Column], samples: impl Iterator<Item = &'a Sample>) -> Vec<Measure> {
+    let mut measures: Vec<Measure> = columns.iter().map(|c| Measure::empty(&c.aggregate)).collect();
+    let mut event = Event::default();
+    for sample in samples {
+        event.clear(3);
+        sample.number.into_iter().for_each(|number| event.set_number(NUMBER, number));
+        sample.factor.into_iter().for_each(|factor| event.set_number(FACTOR, factor));
+        sample.text.into_iter().for_each(|text| event.set_text(TEXT, &format!("value-{text}")));
+        for (measure, column) in measures.iter_mut().zip(columns) {
+            measure.fold(&column.aggregate, &event, sample.at_us, sample.position);
+        }
+    }
+    measures
+}
+
+fn samples() -> impl Strategy<Value = Vec<Sample>> {
+    let sample = (
+        0i64..3_600,
+        0i32..3,
+        // Often equal, so that ties are broken.
+        prop::option::of(prop_oneof![0i64..4, 0i64..1 << 42]),
+        prop::option::of(-1_000_000i64..1_000_000),
+        prop::option::of(0u8..40),
+        0i64..10 * SECOND_US,
+    );
+    prop::collection::vec(sample, 1..80).prop_map(|drawn| {
+        let of = |(offset, (second, partition, number, factor, text, age_us)): (usize, _)| {
+            // Few seconds, so that times tie; an offset of its own, as in Kafka.
+            let at_us = second / 60 * 60 * SECOND_US;
+            let position = Position { partition, offset: offset as i64, timestamp_us: at_us + age_us };
+            Sample { at_us, position, number, factor, text }
+        };
+        drawn.into_iter().enumerate().map(of).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn splitting_and_order_do_not_matter(
+        (samples, shuffled, parts) in samples().prop_flat_map(|samples| {
+            let parts = prop::collection::vec(0usize..5, samples.len());
+            (Just(samples.clone()), Just(samples).prop_shuffle(), parts)
+        })
+    ) {
+        let columns = every_kind();
+        let whole = fold(&columns, samples.iter());
+        let mut merged: Vec<Measure> = columns.iter().map(|c| Measure::empty(&c.aggregate)).collect();
+        for part in 0..5 {
+            let of_part = shuffled.iter().zip(&parts).filter(|(_, at)| **at == part).map(|(sample, _)| sample);
+            let sent = postcard::to_stdvec(&fold(&columns, of_part)).unwrap();
+            let received: Vec<Measure> = postcard::from_bytes(&sent).unwrap();
+            for ((measure, add), column) in merged.iter_mut().zip(&received).zip(&columns) {
+                measure.merge(add, &column.aggregate);
+            }
+        }
+        prop_assert_eq!(&merged, &whole);
+        prop_assert_eq!(postcard::to_stdvec(&merged).unwrap(), postcard::to_stdvec(&whole).unwrap());
+    }
+}

@@ -1,0 +1,116 @@
+//! A decoded record: its slots' values in one reused buffer.
+
+use super::source::Slot;
+
+/// The value of one slot. Decimals, timestamps (microseconds) and booleans (0, 1) are numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    Absent,
+    Number(i64),
+    Text(&'a str),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Cell {
+    Absent,
+    Number(i64),
+    Text { start: u32, end: u32 },
+}
+
+/// Reused for every record, so that decoding one allocates nothing once the buffers have grown.
+#[derive(Clone, Debug, Default)]
+pub struct Event {
+    cells: Vec<Cell>,
+    text: String,
+}
+
+impl Event {
+    /// Forgets the last record; every one of `slots` slots is absent.
+    pub fn clear(&mut self, slots: usize) {
+        self.cells.clear();
+        self.cells.resize(slots, Cell::Absent);
+        self.text.clear();
+    }
+
+    pub fn set_number(&mut self, slot: Slot, number: i64) {
+        self.cells[slot] = Cell::Number(number);
+    }
+
+    pub fn set_absent(&mut self, slot: Slot) {
+        self.cells[slot] = Cell::Absent;
+    }
+
+    /// Copies `text` into the event. Records are below 4 GiB (Kafka's own limit is 2 GiB), so `u32` holds the ends.
+    pub fn set_text(&mut self, slot: Slot, text: &str) {
+        let start = self.text.len() as u32;
+        self.text.push_str(text);
+        self.cells[slot] = Cell::Text { start, end: self.text.len() as u32 };
+    }
+
+    pub fn value(&self, slot: Slot) -> Value<'_> {
+        match self.cells[slot] {
+            Cell::Absent => Value::Absent,
+            Cell::Number(number) => Value::Number(number),
+            Cell::Text { start, end } => Value::Text(&self.text[start as usize..end as usize]),
+        }
+    }
+
+    pub fn number(&self, slot: Slot) -> Option<i64> {
+        match self.cells[slot] {
+            Cell::Number(number) => Some(number),
+            Cell::Absent | Cell::Text { .. } => None,
+        }
+    }
+}
+
+/// Why a record went to the dead letters. The names are the contract of the `reason` header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    NotDecodable,
+    MissingField,
+    WrongType,
+    OutOfRange,
+    BadTimestamp,
+    TooFarAhead,
+    TooLate,
+    TooLarge,
+    UnknownSchema,
+    HourGone,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 10] = [
+        Reason::NotDecodable,
+        Reason::MissingField,
+        Reason::WrongType,
+        Reason::OutOfRange,
+        Reason::BadTimestamp,
+        Reason::TooFarAhead,
+        Reason::TooLate,
+        Reason::TooLarge,
+        Reason::UnknownSchema,
+        Reason::HourGone,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::NotDecodable => "NOT_DECODABLE",
+            Reason::MissingField => "MISSING_FIELD",
+            Reason::WrongType => "WRONG_TYPE",
+            Reason::OutOfRange => "OUT_OF_RANGE",
+            Reason::BadTimestamp => "BAD_TIMESTAMP",
+            Reason::TooFarAhead => "TOO_FAR_AHEAD",
+            Reason::TooLate => "TOO_LATE",
+            Reason::TooLarge => "TOO_LARGE",
+            Reason::UnknownSchema => "UNKNOWN_SCHEMA",
+            Reason::HourGone => "HOUR_GONE",
+        }
+    }
+}
+
+/// A record that is not an event, and what a person needs to mend its producer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    pub reason: Reason,
+    pub detail: String,
+}

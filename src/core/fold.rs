@@ -1,0 +1,372 @@
+//! Ingest's half of the engine: events in, deltas and clocks out at every flush.
+//!
+//! Nothing outlives a flush but each partition's largest event time and next offset. It does not know how records
+//! are read, written or committed, nor what a shard does with deltas.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::aggregate::{Measure, Position, age_us};
+use super::event::{Event, Invalid, Reason};
+use super::key::{Key, pack};
+use super::partial::{Clock, Delta, DeltaBody, Gap, HourDelta};
+use super::plan::{Body, Plan, cell_of};
+use super::source::{Aggregate, HISTOGRAM_LIMIT, Source};
+use super::time::{HOUR_US, floor_to, rfc3339, second_of};
+
+/// A source partition: index of the source in the rules, and the partition's number.
+pub type PartitionId = (u16, i32);
+
+pub struct Fold {
+    plan: Arc<Plan>,
+    shards: u32,
+    partitions: BTreeMap<PartitionId, Partition>,
+    /// Packed (projection, pane, key) -> what is pending for it. Sorted before anything leaves.
+    pending: HashMap<Box<[u8]>, Pending>,
+    events: u64,
+    scratch: Vec<u8>,
+    address: Vec<u8>,
+}
+
+/// What a worker knows of a partition when it is assigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// Partitions of the topic, and the hash of the topic's id.
+    pub partitions: u32,
+    pub topic: u64,
+    /// Next offset to fold.
+    pub next: i64,
+    /// Largest event time folded so far, from the committed offset's metadata.
+    pub max_event_us: Option<i64>,
+}
+
+struct Partition {
+    assigned: Assigned,
+    from: i64,
+    next: i64,
+    max_event_us: Option<i64>,
+    records: u64,
+    dead_letters: u64,
+    late: u64,
+    shard_events: Vec<u64>,
+    /// Wall time of the newest record, or of the assignment.
+    active_us: i64,
+    idle: bool,
+    lag: u64,
+    gap: Option<Gap>,
+    changed: bool,
+}
+
+struct Pending {
+    shard: u32,
+    body: DeltaBody,
+}
+
+/// What one flush writes. Vectors run over the shards.
+#[derive(Debug)]
+pub struct Flush {
+    pub deltas: Vec<Vec<Delta>>,
+    pub clocks: Vec<Vec<Clock>>,
+    /// Where each folded partition stands, to be committed with the records.
+    pub offsets: Vec<FoldedOffset>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoldedOffset {
+    pub partition: PartitionId,
+    pub next: i64,
+    pub max_event_us: Option<i64>,
+}
+
+/// Counted and shown by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Folded {
+    pub late: bool,
+}
+
+impl Fold {
+    pub fn new(plan: Arc<Plan>, shards: u32) -> Fold {
+        Fold {
+            plan,
+            shards,
+            partitions: BTreeMap::new(),
+            pending: HashMap::new(),
+            events: 0,
+            scratch: Vec::new(),
+            address: Vec::new(),
+        }
+    }
+
+    /// Takes over a partition; `now_us` is the wall clock.
+    pub fn assign(&mut self, id: PartitionId, assigned: Assigned, now_us: i64) {
+        let partition = Partition {
+            assigned,
+            from: assigned.next,
+            next: assigned.next,
+            max_event_us: assigned.max_event_us,
+            records: 0,
+            dead_letters: 0,
+            late: 0,
+            shard_events: vec![0; self.shards as usize],
+            active_us: now_us,
+            idle: false,
+            lag: 0,
+            gap: None,
+            changed: true,
+        };
+        self.partitions.insert(id, partition);
+    }
+
+    /// Forgets all that is pending and every partition: after a failed transaction, or when all were revoked.
+    pub fn clear(&mut self) {
+        self.partitions.clear();
+        self.pending.clear();
+        self.events = 0;
+    }
+
+    /// Folds one event. The event's slots are of the source `id.0`; `now_us` is the wall clock.
+    pub fn event(
+        &mut self,
+        id: PartitionId,
+        position: Position,
+        now_us: i64,
+        event: &Event,
+    ) -> Result<Folded, Invalid> {
+        let plan = Arc::clone(&self.plan);
+        let source = &plan.rules.sources[usize::from(id.0)];
+        let at_us = event.number(source.event_time.slot).unwrap_or(position.timestamp_us);
+        let newest_us = self.partitions.get(&id).and_then(|p| p.max_event_us);
+        let verdict = judge(source, at_us, newest_us, position, now_us);
+        let shards = self.shards as usize;
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            return verdict;
+        };
+        partition.read(position.offset, now_us);
+        let folded = match verdict {
+            Ok(folded) => folded,
+            Err(invalid) => {
+                partition.dead_letters += 1;
+                return Err(invalid);
+            }
+        };
+        partition.late += u64::from(folded.late);
+        partition.max_event_us = partition.max_event_us.max(Some(at_us));
+        debug_assert_eq!(partition.shard_events.len(), shards);
+        for (at, projection) in plan.projections.iter().enumerate() {
+            if projection.source != usize::from(id.0) {
+                continue;
+            }
+            let pane = match projection.body {
+                Body::Hourly { .. } => floor_to(at_us, HOUR_US),
+                Body::Cells(_) => second_of(at_us),
+            };
+            pack(event, &projection.by, &mut self.scratch);
+            address(&mut self.address, at as u16, pane, &self.scratch);
+            if !self.pending.contains_key(self.address.as_slice()) {
+                let shard = Key::shard(&self.scratch, projection.id, self.shards);
+                let body = empty_body(&plan, at);
+                self.pending.insert(self.address.as_slice().into(), Pending { shard, body });
+            }
+            let Some(pending) = self.pending.get_mut(self.address.as_slice()) else { continue };
+            match (&mut pending.body, &projection.body) {
+                (DeltaBody::Hour(delta), Body::Hourly { rollup, .. }) => {
+                    delta.events += 1;
+                    delta.late += u64::from(folded.late);
+                    for (measure, column) in delta.measures.iter_mut().zip(&source.rollups[*rollup].columns) {
+                        measure.fold(&column.aggregate, event, at_us, position);
+                    }
+                    if let Some(count) = partition.shard_events.get_mut(pending.shard as usize) {
+                        *count += 1;
+                    }
+                }
+                (DeltaBody::Cells(cells), Body::Cells(atoms)) => add_cell(cells, cell_of(atoms, event), 1),
+                (DeltaBody::Hour(_), Body::Cells(_)) | (DeltaBody::Cells(_), Body::Hourly { .. }) => {}
+            }
+        }
+        self.events += 1;
+        Ok(folded)
+    }
+
+    /// Counts a record that did not decode.
+    pub fn reject(&mut self, id: PartitionId, offset: i64, now_us: i64) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.read(offset, now_us);
+            partition.dead_letters += 1;
+        }
+    }
+
+    /// Offsets `from..to` are lost for good; folding goes on at `to`.
+    pub fn declare_gap(&mut self, id: PartitionId, gap: Gap) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            let from = partition.gap.map_or(gap.from, |earlier| earlier.from);
+            partition.gap = Some(Gap { from, to: gap.to });
+            partition.next = partition.next.max(gap.to);
+            partition.changed = true;
+        }
+    }
+
+    /// Takes the broker's word on where a partition ends. Idleness needs that word: silence alone proves nothing.
+    pub fn observe_end(&mut self, id: PartitionId, lag: u64, now_us: i64) {
+        let idle_after_us = self.plan.rules.sources[usize::from(id.0)].event_time.idle_after_us;
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            let idle = lag == 0 && now_us - partition.active_us >= idle_after_us;
+            partition.changed |= idle != partition.idle;
+            (partition.idle, partition.lag) = (idle, lag);
+        }
+    }
+
+    /// Deltas that wait for the next flush, and events in them.
+    pub fn pending(&self) -> (usize, u64) {
+        (self.pending.len(), self.events)
+    }
+
+    pub fn partitions(&self) -> impl Iterator<Item = PartitionId> {
+        self.partitions.keys().copied()
+    }
+
+    /// Next offset of a partition that is assigned here.
+    pub fn next(&self, id: PartitionId) -> Option<i64> {
+        self.partitions.get(&id).map(|p| p.next)
+    }
+
+    pub fn max_event_us(&self, id: PartitionId) -> Option<i64> {
+        self.partitions.get(&id).and_then(|p| p.max_event_us)
+    }
+
+    /// Hands out all that is pending. `every_clock` also writes the clocks that did not change.
+    pub fn flush(&mut self, every_clock: bool) -> Flush {
+        let mut deltas: Vec<Vec<Delta>> = vec![Vec::new(); self.shards as usize];
+        let mut pending: Vec<_> = self.pending.drain().collect();
+        pending.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        for (address, pending) in pending {
+            let (projection, pane, key) = parse_address(&address);
+            let delta = Delta { projection, key: Key::from_packed(key), pane, body: pending.body };
+            deltas[pending.shard as usize].push(delta);
+        }
+        self.events = 0;
+        let mut clocks = vec![Vec::new(); self.shards as usize];
+        let mut offsets = Vec::new();
+        for (&id, partition) in &mut self.partitions {
+            if every_clock || partition.changed {
+                for (shard, clocks) in clocks.iter_mut().enumerate() {
+                    clocks.push(partition.clock(id, shard));
+                }
+                let (next, max_event_us) = (partition.next, partition.max_event_us);
+                offsets.push(FoldedOffset { partition: id, next, max_event_us });
+                partition.start_over();
+            }
+        }
+        Flush { deltas, clocks, offsets }
+    }
+}
+
+impl Partition {
+    fn read(&mut self, offset: i64, now_us: i64) {
+        self.next = offset + 1;
+        self.records += 1;
+        self.active_us = now_us;
+        self.idle = false;
+        self.changed = true;
+    }
+
+    fn clock(&self, id: PartitionId, shard: usize) -> Clock {
+        Clock {
+            source: id.0,
+            partition: id.1,
+            partitions: self.assigned.partitions,
+            topic: self.assigned.topic,
+            from: self.from,
+            to: self.next,
+            records: self.records,
+            dead_letters: self.dead_letters,
+            late: self.late,
+            shard_events: self.shard_events[shard],
+            max_event_us: self.max_event_us,
+            idle: self.idle,
+            lag: self.lag,
+            gap: self.gap,
+        }
+    }
+
+    fn start_over(&mut self) {
+        self.from = self.next;
+        (self.records, self.dead_letters, self.late) = (0, 0, 0);
+        self.shard_events.fill(0);
+        self.gap = None;
+        self.changed = false;
+    }
+}
+
+/// Decides from the partition's own log whether the event counts: other replicas cannot change the answer.
+fn judge(
+    source: &Source,
+    at_us: i64,
+    newest_us: Option<i64>,
+    position: Position,
+    now_us: i64,
+) -> Result<Folded, Invalid> {
+    let time = &source.event_time;
+    let ahead_of = position.timestamp_us.min(now_us);
+    if at_us > ahead_of.saturating_add(time.max_ahead_us) {
+        let detail = format!(
+            "event time {} is more than {} s past {}",
+            rfc3339(at_us),
+            time.max_ahead_us / 1_000_000,
+            rfc3339(ahead_of)
+        );
+        return Err(Invalid { reason: Reason::TooFarAhead, detail });
+    }
+    let settled_us = newest_us.map(|newest| newest - time.out_of_order_us);
+    if let Some(settled_us) = settled_us
+        && at_us < settled_us - time.lateness_us
+    {
+        let detail = format!(
+            "event time {} is older than {}, the last this partition still takes",
+            rfc3339(at_us),
+            rfc3339(settled_us - time.lateness_us)
+        );
+        return Err(Invalid { reason: Reason::TooLate, detail });
+    }
+    let age_us = age_us(position.timestamp_us, at_us);
+    if age_us >= HISTOGRAM_LIMIT && source.rollups.iter().any(has_freshness) {
+        let detail = format!("event time is {} days before its Kafka timestamp", age_us / (24 * HOUR_US));
+        return Err(Invalid { reason: Reason::OutOfRange, detail });
+    }
+    Ok(Folded { late: settled_us.is_some_and(|settled_us| at_us < settled_us) })
+}
+
+fn has_freshness(rollup: &super::source::Rollup) -> bool {
+    rollup.columns.iter().any(|column| matches!(column.aggregate, Aggregate::Freshness { .. }))
+}
+
+fn empty_body(plan: &Plan, projection: usize) -> DeltaBody {
+    match plan.rollup_of(&plan.projections[projection]) {
+        Some(rollup) => {
+            let measures = rollup.columns.iter().map(|column| Measure::empty(&column.aggregate)).collect();
+            DeltaBody::Hour(HourDelta { events: 0, late: 0, measures })
+        }
+        None => DeltaBody::Cells(Vec::new()),
+    }
+}
+
+/// Adds to a list of cells that stays sorted; a key rarely has more than a handful.
+pub fn add_cell(cells: &mut Vec<(u16, u64)>, cell: u16, count: u64) {
+    match cells.binary_search_by_key(&cell, |&(known, _)| known) {
+        Ok(at) => cells[at].1 += count,
+        Err(at) => cells.insert(at, (cell, count)),
+    }
+}
+
+/// Big-endian with the sign bit turned, so that bytes sort like the numbers.
+fn address(bytes: &mut Vec<u8>, projection: u16, pane: i64, key: &[u8]) {
+    bytes.clear();
+    bytes.extend_from_slice(&projection.to_be_bytes());
+    bytes.extend_from_slice(&((pane as u64) ^ (1 << 63)).to_be_bytes());
+    bytes.extend_from_slice(key);
+}
+
+fn parse_address(bytes: &[u8]) -> (u16, i64, &[u8]) {
+    let (head, key) = bytes.split_at(10);
+    let number = |part: &[u8]| part.iter().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
+    (number(&head[..2]) as u16, (number(&head[2..]) ^ (1 << 63)) as i64, key)
+}

@@ -1,0 +1,107 @@
+//! The records of `plimsoll-partials`: what ingest tells the shards.
+
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use super::aggregate::Measure;
+use super::key::Key;
+use super::rules::Rules;
+use super::source::{Column, Rollup};
+
+/// One record of the log that a shard is a function of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogRecord {
+    /// New rules; a shard ignores versions it already has.
+    Spec {
+        version: i64,
+        rules: Arc<Rules>,
+    },
+    Partial(Partial),
+}
+
+/// Part of one flush of one worker: deltas first, and in its last record the clocks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Partial {
+    /// Version of the rules the deltas were folded by.
+    pub rules: i64,
+    /// Names the worker among all workers, so that a flush of several records can be added up.
+    pub worker: u32,
+    /// The worker's wall clock.
+    pub log_time_us: i64,
+    pub deltas: Vec<Delta>,
+    pub clocks: Vec<Clock>,
+}
+
+/// What one flush adds to one key and pane of one projection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// Index into `Plan::projections` of the record's version.
+    pub projection: u16,
+    pub key: Key,
+    /// Start of the hour in microseconds, or the second since 1970 for cells.
+    pub pane: i64,
+    pub body: DeltaBody,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeltaBody {
+    Hour(HourDelta),
+    /// (cell, events), ascending.
+    Cells(Vec<(u16, u64)>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HourDelta {
+    pub events: u64,
+    pub late: u64,
+    /// Parallel to the rollup's columns.
+    pub measures: Vec<Measure>,
+}
+
+impl HourDelta {
+    /// The same under another list of columns: `moved` gives for each column of `rollup` its place here.
+    pub fn moved(&self, moved: &[Option<usize>], rollup: &Rollup) -> HourDelta {
+        let measure = |(at, column): (&Option<usize>, &Column)| {
+            let known = at.and_then(|at| self.measures.get(at)).cloned();
+            known.unwrap_or_else(|| Measure::empty(&column.aggregate))
+        };
+        let measures = moved.iter().zip(&rollup.columns).map(measure).collect();
+        HourDelta { events: self.events, late: self.late, measures }
+    }
+}
+
+/// How far one source partition has been folded. Every shard gets every clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Index into the sources of the record's version.
+    pub source: u16,
+    pub partition: i32,
+    /// Partitions the source's topic has.
+    pub partitions: u32,
+    /// Hash of the topic's id: another one means that the topic was recreated.
+    pub topic: u64,
+    /// Offsets folded since the last clock: `from..to`.
+    pub from: i64,
+    pub to: i64,
+    /// Records in that range, and those of them that went to the dead letters.
+    pub records: u64,
+    pub dead_letters: u64,
+    /// Events late by the source's `out_of_order`.
+    pub late: u64,
+    /// Events this flush brings to the hourly projections of this shard, each projection counted.
+    pub shard_events: u64,
+    pub max_event_us: Option<i64>,
+    /// Caught up, by the broker's word, and nothing new for `idle_after`.
+    pub idle: bool,
+    /// Messages not yet read.
+    pub lag: u64,
+    /// Offsets the broker had lost before `from`: a declared gap.
+    pub gap: Option<Gap>,
+}
+
+/// Offsets `from..to` that were deleted before they could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    pub from: i64,
+    pub to: i64,
+}

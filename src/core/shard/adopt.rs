@@ -1,0 +1,133 @@
+//! A shard takes new rules: what is the same goes on, what is new begins, what is gone is closed.
+
+use std::sync::Arc;
+
+use super::breach::Told;
+use super::counts::{Counts, atoms_of, resolution_of};
+use super::table::Table;
+use super::{Shard, Since, Violation, rule_name};
+use crate::core::output::Output;
+use crate::core::plan::{Body, Plan};
+use crate::core::rules::Rules;
+use crate::core::time::second_of;
+
+/// Versions whose deltas may still be on their way.
+const PLANS_KEPT: usize = 4;
+
+impl Shard {
+    pub(super) fn adopt(
+        &mut self,
+        version: i64,
+        rules: Arc<Rules>,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), Violation> {
+        if self.plans.iter().any(|plan| plan.version == version) {
+            return Ok(());
+        }
+        let unusable =
+            |e: crate::core::plan::PlanError| Violation::UnusableRules { version, reason: e.to_string() };
+        let plan = Arc::new(Plan::compile(version, rules).map_err(unusable)?);
+        let before = self.plans.last().cloned();
+        if before.as_ref().is_some_and(|before| before.version > version) {
+            // A worker begins late with rules that others have left behind: its deltas must be read all the same.
+            self.keep(plan);
+            return Ok(());
+        }
+        if let Some(before) = &before {
+            self.close_changed_rules(before, &plan, outputs);
+        }
+        self.adopt_tables(before.as_deref(), &plan);
+        self.adopt_counts(before.as_deref(), &plan);
+        for at in 0..plan.rules.alerts.len() {
+            let since = if before.is_some() { Since::Adopted(version) } else { Since::Start };
+            self.since_s.entry(rule_name(&plan, at)).or_insert(since);
+        }
+        self.keep(plan);
+        Ok(())
+    }
+
+    fn keep(&mut self, plan: Arc<Plan>) {
+        let at = self.plans.partition_point(|known| known.version < plan.version);
+        self.plans.insert(at, plan);
+        if self.plans.len() > PLANS_KEPT {
+            self.plans.remove(0);
+        }
+    }
+
+    /// Makes room for the plan's tables. Columns that are the same go on, others begin; with other keys all begins.
+    pub(super) fn adopt_tables(&mut self, before: Option<&Plan>, plan: &Plan) {
+        self.tables.retain(|id, table| {
+            let Some(now) = plan.table(*id) else { return false };
+            if now.signature == table.signature {
+                return true;
+            }
+            let moved = before.and_then(|before| before.table(*id)).and_then(|before| before.moved_to(&now));
+            moved.is_some_and(|moved| {
+                table.adopt(now.signature, &moved, now.rollup);
+                true
+            })
+        });
+        for projection in &plan.projections {
+            if let (Body::Hourly { signature, .. }, Some(rollup)) =
+                (&projection.body, plan.rollup_of(projection))
+            {
+                let table = || Table::new(rollup.table.as_str().into(), *signature);
+                self.tables.entry(projection.id).or_insert_with(table);
+            }
+        }
+    }
+
+    pub(super) fn adopt_counts(&mut self, before: Option<&Plan>, plan: &Plan) {
+        self.counts.retain(|id, _| plan.projections.iter().any(|p| p.id == *id));
+        for (at, projection) in plan.projections.iter().enumerate() {
+            if !matches!(projection.body, Body::Cells(_)) {
+                continue;
+            }
+            let resolution = resolution_of(plan, at);
+            match self.counts.get_mut(&projection.id) {
+                None => {
+                    self.counts.insert(projection.id, Counts::new(resolution));
+                }
+                Some(counts) => {
+                    let old = before.and_then(|b| {
+                        b.projections.iter().position(|p| p.id == projection.id).map(|i| (b, i))
+                    });
+                    if let Some((before, old)) = old {
+                        counts.adopt(resolution, atoms_of(before, old), atoms_of(plan, at));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A rule that is gone, or says something else now, closes its episodes.
+    fn close_changed_rules(&mut self, before: &Plan, plan: &Plan, outputs: &mut Vec<Output>) {
+        for (at, watched) in before.watched.iter().enumerate() {
+            let name = rule_name(before, at);
+            let same =
+                |i: &usize| rule_name(plan, *i) == name && plan.watched[*i].spec_hash == watched.spec_hash;
+            if (0..plan.watched.len()).any(|i| same(&i)) {
+                continue;
+            }
+            self.since_s.remove(&name);
+            let projection = &before.projections[watched.projection];
+            let source = &before.source_of(projection).name;
+            let Some(counts) = self.counts.get_mut(&projection.id) else { continue };
+            let Some(clock) = self.sources.get(source) else { continue };
+            for (key, change) in counts.remove_rule(&name) {
+                let told = Told {
+                    plan: before,
+                    rule: at,
+                    key: &key,
+                    panes: counts.panes(&key),
+                    since_s: i64::MIN / 2,
+                    clock,
+                    log_s: second_of(self.log_us),
+                    version: self.version,
+                    shard: self.id,
+                };
+                outputs.push(Output::Breach(Box::new(told.breach(&change))));
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! A change of an episode, told in full: the record that subscribers read.
+
+use sha2::{Digest, Sha256};
+
+use crate::core::alert::{AlertRule, Level, Side};
+use crate::core::clock::SourceClock;
+use crate::core::key::{Key, OTHER};
+use crate::core::output::{Breach, BreachWindow, Completeness};
+use crate::core::plan::Plan;
+use crate::core::slo::episode::Change;
+use crate::core::slo::pane::Panes;
+use crate::core::slo::watch::Judged;
+
+/// An opening judged this far behind log time is history: nobody should be paged for it.
+const STALE_AFTER_S: i64 = 60;
+
+/// Where a change comes from.
+pub struct Told<'a> {
+    pub plan: &'a Plan,
+    pub rule: usize,
+    pub key: &'a Key,
+    /// None when the group is gone.
+    pub panes: Option<&'a Panes>,
+    pub since_s: i64,
+    pub clock: &'a SourceClock,
+    pub log_s: i64,
+    pub version: i64,
+    pub shard: u32,
+}
+
+impl Told<'_> {
+    pub fn breach(&self, change: &Change) -> Breach {
+        let rule = &self.plan.rules.alerts[self.rule];
+        let level = &rule.levels[change.shown.level.min(rule.levels.len() - 1)];
+        let severity = |level: &Level| &self.plan.rules.severities.levels[level.severity];
+        let group = self.group(rule);
+        let mut labels = group.clone();
+        for (name, value) in &rule.labels {
+            if labels.iter().all(|(known, _)| known != name) {
+                labels.push((name.clone(), value.clone()));
+            }
+        }
+        labels.sort();
+        let mut breach = Breach {
+            alert_key: alert_key(&rule.document, &rule.name, &group),
+            document: rule.document.clone(),
+            rule: rule.name.clone(),
+            kind: rule.kind.name(),
+            service: rule.service.clone(),
+            transition: change.transition,
+            revision: change.revision,
+            resolve_reason: change.shown.reason,
+            level: severity(level).name.clone(),
+            priority: severity(level).priority.clone(),
+            previous_level: change
+                .previous_level
+                .and_then(|at| rule.levels.get(at))
+                .map(|l| severity(l).name.clone()),
+            op: match level.side {
+                Side::Above => "above",
+                Side::Below => "below",
+            },
+            threshold: level.threshold_text.clone(),
+            unit: "ratio",
+            labels,
+            group,
+            windows: self.windows(rule, change.judged_s),
+            onset_s: change.shown.onset_s,
+            opened_s: change.shown.opened_s,
+            recovered_s: change.shown.recovered_s,
+            resolved_s: change.shown.resolved_s,
+            evaluated_s: change.judged_s,
+            worst_value_billionths: change.shown.worst_value_billionths,
+            bad_total: change.shown.bad_total,
+            stale: change.past || self.log_s - change.judged_s > STALE_AFTER_S,
+            is_latest: change.is_latest,
+            completeness: Completeness {
+                watermark_us: self.clock.watermark_us(),
+                lag_events: self.clock.lag(),
+                late_events: self.clock.late(),
+                is_final: change.is_final,
+            },
+            summary: String::new(),
+            runbook: rule.runbook.clone(),
+            spec_hash: self.plan.watched[self.rule].spec_hash.clone(),
+            version: self.version,
+        };
+        breach.summary = summary(rule, level, &breach);
+        breach
+    }
+
+    /// Group labels by field name, sorted.
+    fn group(&self, rule: &AlertRule) -> Vec<(String, String)> {
+        let fields = self.plan.rules.source(&rule.source).map(|source| &source.fields);
+        let name = |slot: usize| fields.and_then(|f| f.get(slot)).map(|f| f.name.clone()).unwrap_or_default();
+        let columns = self.key.columns().map(str::to_owned);
+        let mut group: Vec<_> = rule.group_by.iter().map(|&slot| name(slot)).zip(columns).collect();
+        if !group.is_empty() && group.iter().all(|(_, value)| value == OTHER) {
+            // Every shard has an `_OTHER` of its own, and each has its own episodes.
+            group.push(("shard".into(), self.shard.to_string()));
+        }
+        group.sort();
+        group
+    }
+
+    fn windows(&self, rule: &AlertRule, judged_s: i64) -> Vec<BreachWindow> {
+        let Some(panes) = self.panes else { return Vec::new() };
+        let watched = &self.plan.watched[self.rule];
+        let judged = Judged { rule, watched, panes, since_s: self.since_s };
+        let window = |level: &Level| {
+            let (start_s, end_s) = judged.bounds(level, judged_s);
+            let sum = judged.window(level, judged_s);
+            let covered_s = (end_s - start_s).clamp(0, level.window_s);
+            BreachWindow {
+                name: self.plan.rules.severities.levels[level.severity].name.clone(),
+                start_s,
+                end_s,
+                good: sum.total - sum.bad,
+                bad: sum.bad,
+                total: sum.total,
+                coverage_billionths: covered_s * 1_000_000_000 / level.window_s.max(1),
+            }
+        };
+        rule.levels.iter().map(window).collect()
+    }
+}
+
+/// Lowercase hex SHA-256 of the JSON `[document, rule, [[label, value], ...]]`; excludes level, threshold and version.
+pub fn alert_key(document: &str, rule: &str, group: &[(String, String)]) -> String {
+    let json = serde_json::json!([document, rule, group]).to_string();
+    let digest: [u8; 32] = Sha256::digest(json.as_bytes()).into();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn summary(rule: &AlertRule, level: &Level, breach: &Breach) -> String {
+    let template = rule.summary.as_deref().unwrap_or("{rule}: {value} is {op} {threshold} over {window}");
+    let mut text = template
+        .replace("{value}", &percent(breach.worst_value_billionths))
+        .replace("{window}", &duration(level.window_s))
+        .replace("{level}", &breach.level)
+        .replace("{op}", breach.op)
+        .replace("{threshold}", &breach.threshold)
+        .replace("{rule}", &format!("{}/{}", rule.document, rule.name));
+    for (name, value) in &breach.group {
+        text = text.replace(&format!("{{{name}}}"), value);
+    }
+    text
+}
+
+/// A share as people read it, to two digits: `5.25 %`.
+fn percent(billionths: i64) -> String {
+    let hundredths = (billionths + 50_000) / 100_000;
+    format!("{}.{:02} %", hundredths / 100, hundredths % 100)
+}
+
+fn duration(seconds: i64) -> String {
+    match seconds {
+        s if s % 86_400 == 0 => format!("{} d", s / 86_400),
+        s if s % 3_600 == 0 => format!("{} h", s / 3_600),
+        s if s % 60 == 0 => format!("{} min", s / 60),
+        s => format!("{s} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alert_key_is_the_documented_hash() {
+        // printf '["platform","error-rate",[]]' | sha256sum
+        assert_eq!(
+            alert_key("platform", "error-rate", &[]),
+            "bdfd11f3e8412f5a00d4e1ba82a53c8cd3e2b582fac349c36f480f9d48c71d21"
+        );
+    }
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!(percent(52_512_345), "5.25 %");
+        assert_eq!(
+            (duration(45), duration(300), duration(7_200)),
+            ("45 s".into(), "5 min".into(), "2 h".into())
+        );
+    }
+}

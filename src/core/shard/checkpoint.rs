@@ -1,0 +1,339 @@
+//! Checkpoints: the whole state at one offset, written in small slices.
+//!
+//! A *cycle* is a cut of everything that changed since the cycle before, taken at one offset and handed out in slices
+//! over the following transactions; its last record names the offset. Until that record is there the cycle before
+//! still holds: each entry has two slots in the compacted changelog and a cycle never writes the slot that counts.
+//! So a crash in the middle costs nothing, and recovery is: restore the last whole cycle, replay what came after.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::counts::Group;
+use super::table::{Entry, HourProgress};
+use super::{Shard, ShardOptions, Since};
+use crate::core::clock::SourceClock;
+use crate::core::key::Key;
+use crate::core::plan::Plan;
+use crate::core::rules::Rules;
+use crate::core::slo::watch::Progress;
+
+/// First byte of every changelog value; another one is written by a release this one cannot read.
+const FORMAT: u8 = 1;
+
+/// What a changelog record is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum EntryKey {
+    /// The last record of a cycle: everything but rows and groups.
+    Cycle,
+    Row {
+        table: u64,
+        hour_us: i64,
+        key: Key,
+    },
+    Group {
+        counts: u64,
+        key: Key,
+    },
+}
+
+/// A record for the changelog; no value is a tombstone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangelogRecord {
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+}
+
+/// The part of the state that is written whole with every cycle.
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    as_of: i64,
+    plans: Vec<(i64, Arc<Rules>)>,
+    sources: BTreeMap<String, SourceClock>,
+    since_s: BTreeMap<String, Since>,
+    flushes: BTreeMap<u32, u64>,
+    log_us: i64,
+    heartbeat_due_us: i64,
+    hours: BTreeMap<u64, Vec<(i64, HourProgress)>>,
+    progress: BTreeMap<u64, Option<Progress>>,
+}
+
+/// Keeps the changelog of one shard.
+#[derive(Default)]
+pub struct Checkpointer {
+    /// Larger than any number in the changelog.
+    next_cycle: u64,
+    /// Which slot of an entry counts.
+    slots: BTreeMap<EntryKey, u8>,
+    /// Tombstones that may be written now.
+    graves: VecDeque<ChangelogRecord>,
+    writing: Option<Writing>,
+}
+
+struct Writing {
+    queue: VecDeque<ChangelogRecord>,
+    /// Tombstones that may be written once the cycle is whole.
+    graves: VecDeque<ChangelogRecord>,
+    cycle: ChangelogRecord,
+}
+
+/// Why a changelog cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error(
+        "the changelog holds format {found}, this release reads {FORMAT}: run the release that wrote it, or a newer one"
+    )]
+    Format { found: u8 },
+    #[error("the changelog is damaged ({what}): {source}")]
+    Damaged { what: &'static str, source: postcard::Error },
+    #[error("the rules in the changelog cannot be used: {0}")]
+    Rules(#[from] crate::core::plan::PlanError),
+}
+
+impl Checkpointer {
+    /// Takes a cut of the shard as it is now. Nothing happens while a cycle is being written.
+    pub fn begin(&mut self, shard: &mut Shard) -> Result<(), postcard::Error> {
+        if self.writing.is_some() {
+            return Ok(());
+        }
+        let cycle = self.next_cycle;
+        self.next_cycle += 1;
+        let mut queue = VecDeque::new();
+        for (entry, body) in shard.take_dirty()? {
+            let slot = self.slots.get(&entry).map_or(0, |slot| 1 - slot);
+            queue.push_back(record(&entry, slot, Some(value(cycle, &body)))?);
+            self.slots.insert(entry, slot);
+        }
+        let mut graves = VecDeque::new();
+        let dead: Vec<EntryKey> = self.slots.keys().filter(|entry| !shard.holds(entry)).cloned().collect();
+        for entry in dead {
+            let slot = self.slots.remove(&entry).unwrap_or(0);
+            if !shard.is_past(&entry) {
+                queue.push_back(record(&entry, 1 - slot, Some(value(cycle, &[])))?);
+            }
+            // What says that it is gone goes last: alone, the older value would count again.
+            graves.push_back(record(&entry, slot, None)?);
+            graves.push_back(record(&entry, 1 - slot, None)?);
+        }
+        let meta = postcard::to_stdvec(&shard.meta())?;
+        let cycle = record(&EntryKey::Cycle, 0, Some(value(cycle, &meta)))?;
+        self.writing = Some(Writing { queue, graves, cycle });
+        Ok(())
+    }
+
+    /// Records for the next transaction: about `bytes` of them, in the order in which they must be committed.
+    pub fn next_slice(&mut self, bytes: usize) -> Vec<ChangelogRecord> {
+        let mut slice = Vec::new();
+        let mut size = 0;
+        let mut take = |records: &mut VecDeque<ChangelogRecord>, slice: &mut Vec<ChangelogRecord>| {
+            while size < bytes {
+                let Some(record) = records.pop_front() else { return true };
+                size += record.key.len() + record.value.as_ref().map_or(0, Vec::len);
+                slice.push(record);
+            }
+            records.is_empty()
+        };
+        if take(&mut self.graves, &mut slice)
+            && let Some(writing) = &mut self.writing
+            && take(&mut writing.queue, &mut slice)
+            && let Some(writing) = self.writing.take()
+        {
+            slice.push(writing.cycle);
+            self.graves = writing.graves;
+        }
+        slice
+    }
+
+    /// Whether a slice is waiting to be written.
+    pub fn is_writing(&self) -> bool {
+        self.writing.is_some() || !self.graves.is_empty()
+    }
+}
+
+/// Collects a changelog partition, then makes the shard it stands for.
+#[derive(Default)]
+pub struct Restore {
+    records: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Restore {
+    /// Takes the records of the partition in order; the last one of a key counts.
+    pub fn take(&mut self, key: &[u8], value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.records.insert(key.to_vec(), value.to_vec()),
+            None => self.records.remove(key),
+        };
+    }
+
+    /// The shard as it was at the offset it names, `Shard::version`; None when there is no whole cycle.
+    pub fn finish(
+        self,
+        id: u32,
+        options: ShardOptions,
+    ) -> Result<(Option<Shard>, Checkpointer), RestoreError> {
+        let mut last_cycle = None;
+        let mut entries = Vec::new();
+        for (key_bytes, value) in self.records {
+            let (entry, slot): (EntryKey, u8) = read("key", &key_bytes)?;
+            let (cycle, body) = parse(&value)?;
+            if entry == EntryKey::Cycle {
+                last_cycle = Some((cycle, read::<Meta>("cycle", body)?));
+            } else {
+                entries.push((entry, slot, cycle, body.to_vec(), key_bytes));
+            }
+        }
+        let mut checkpointer = Checkpointer::default();
+        let newest =
+            entries.iter().map(|(_, _, cycle, ..)| *cycle).chain(last_cycle.iter().map(|(cycle, _)| *cycle));
+        checkpointer.next_cycle = newest.max().map_or(0, |newest| newest + 1);
+        let whole = last_cycle.as_ref().map(|(cycle, _)| *cycle);
+        let mut valid: BTreeMap<EntryKey, (u64, u8, Vec<u8>)> = BTreeMap::new();
+        for (entry, slot, cycle, body, key) in entries {
+            if whole.is_none_or(|whole| cycle > whole) {
+                // Left over from a cycle that never became whole.
+                checkpointer.graves.push_back(ChangelogRecord { key, value: None });
+            } else if valid.get(&entry).is_none_or(|(known, ..)| *known < cycle) {
+                valid.insert(entry, (cycle, slot, body));
+            }
+        }
+        let Some((_, meta)) = last_cycle else { return Ok((None, checkpointer)) };
+        let mut shard = Shard::from_meta(id, options, meta)?;
+        for (entry, (_, slot, body)) in valid {
+            shard.restore_entry(&entry, &body)?;
+            checkpointer.slots.insert(entry, slot);
+        }
+        Ok((Some(shard), checkpointer))
+    }
+}
+
+impl Shard {
+    fn take_dirty(&mut self) -> Result<Vec<(EntryKey, Vec<u8>)>, postcard::Error> {
+        let mut dirty = Vec::new();
+        for (&table, rows) in &mut self.tables {
+            for (hour_us, key, entry) in rows.take_dirty() {
+                let entry_key = EntryKey::Row { table, hour_us, key: key.clone() };
+                dirty.push((entry_key, postcard::to_stdvec(entry)?));
+            }
+        }
+        for (&counts, groups) in &mut self.counts {
+            for (key, group) in groups.take_dirty() {
+                dirty.push((EntryKey::Group { counts, key: key.clone() }, postcard::to_stdvec(group)?));
+            }
+        }
+        Ok(dirty)
+    }
+
+    fn holds(&self, entry: &EntryKey) -> bool {
+        match entry {
+            EntryKey::Cycle => true,
+            EntryKey::Row { table, hour_us, key } => {
+                self.tables.get(table).is_some_and(|table| table.has_row(*hour_us, key))
+            }
+            EntryKey::Group { counts, key } => {
+                self.counts.get(counts).is_some_and(|c| c.panes(key).is_some())
+            }
+        }
+    }
+
+    /// Rows go with their hour, which the cycle record lists; all else must say itself that it is gone.
+    fn is_past(&self, entry: &EntryKey) -> bool {
+        match entry {
+            EntryKey::Row { table, hour_us, .. } => {
+                self.tables.get(table).is_none_or(|table| !table.has_hour(*hour_us))
+            }
+            EntryKey::Cycle | EntryKey::Group { .. } => false,
+        }
+    }
+
+    fn meta(&self) -> Meta {
+        let hours = |table: &super::Table| table.progress().map(|(hour, p)| (hour, p.clone())).collect();
+        Meta {
+            as_of: self.version,
+            plans: self.plans.iter().map(|plan| (plan.version, Arc::clone(&plan.rules))).collect(),
+            sources: self.sources.clone(),
+            since_s: self.since_s.clone(),
+            flushes: self.flushes.clone(),
+            log_us: self.log_us,
+            heartbeat_due_us: self.heartbeat_due_us,
+            hours: self.tables.iter().map(|(&id, table)| (id, hours(table))).collect(),
+            progress: self.counts.iter().map(|(&id, counts)| (id, counts.progress())).collect(),
+        }
+    }
+
+    fn from_meta(id: u32, options: ShardOptions, meta: Meta) -> Result<Shard, RestoreError> {
+        let mut shard = Shard::new(id, options);
+        for (version, rules) in meta.plans {
+            shard.plans.push(Arc::new(Plan::compile(version, rules)?));
+        }
+        shard.version = meta.as_of;
+        shard.sources = meta.sources;
+        shard.since_s = meta.since_s;
+        shard.flushes = meta.flushes;
+        shard.log_us = meta.log_us;
+        shard.heartbeat_due_us = meta.heartbeat_due_us;
+        if let Some(plan) = shard.plans.last().cloned() {
+            shard.adopt_tables(None, &plan);
+            shard.adopt_counts(None, &plan);
+        }
+        for (id, hours) in meta.hours {
+            if let Some(table) = shard.tables.get_mut(&id) {
+                hours.into_iter().for_each(|(hour_us, progress)| table.restore_progress(hour_us, progress));
+            }
+        }
+        for (id, progress) in meta.progress {
+            if let Some(counts) = shard.counts.get_mut(&id) {
+                counts.restore_progress(progress);
+            }
+        }
+        Ok(shard)
+    }
+
+    fn restore_entry(&mut self, entry: &EntryKey, body: &[u8]) -> Result<(), RestoreError> {
+        if body.is_empty() {
+            // It was gone when the cycle was cut.
+            return Ok(());
+        }
+        match entry {
+            EntryKey::Cycle => {}
+            EntryKey::Row { table, hour_us, key } => {
+                if let Some(table) = self.tables.get_mut(table) {
+                    table.restore_row(*hour_us, key.clone(), read::<Entry>("row", body)?);
+                }
+            }
+            EntryKey::Group { counts, key } => {
+                if let Some(counts) = self.counts.get_mut(counts) {
+                    counts.restore_group(key.clone(), read::<Group>("group", body)?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn record(entry: &EntryKey, slot: u8, value: Option<Vec<u8>>) -> Result<ChangelogRecord, postcard::Error> {
+    Ok(ChangelogRecord { key: postcard::to_stdvec(&(entry, slot))?, value })
+}
+
+fn value(cycle: u64, body: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(9 + body.len());
+    value.push(FORMAT);
+    value.extend_from_slice(&cycle.to_be_bytes());
+    value.extend_from_slice(body);
+    value
+}
+
+fn parse(value: &[u8]) -> Result<(u64, &[u8]), RestoreError> {
+    let short = RestoreError::Damaged { what: "value", source: postcard::Error::DeserializeUnexpectedEnd };
+    let (&format, rest) = value.split_first().ok_or(short)?;
+    if format != FORMAT {
+        return Err(RestoreError::Format { found: format });
+    }
+    let short = RestoreError::Damaged { what: "value", source: postcard::Error::DeserializeUnexpectedEnd };
+    let (cycle, body) = rest.split_first_chunk::<8>().ok_or(short)?;
+    Ok((u64::from_be_bytes(*cycle), body))
+}
+
+fn read<'a, T: Deserialize<'a>>(what: &'static str, bytes: &'a [u8]) -> Result<T, RestoreError> {
+    postcard::from_bytes(bytes).map_err(|source| RestoreError::Damaged { what, source })
+}

@@ -1,0 +1,4 @@
+//! Mergeable summaries: folding in any order and merging in any grouping give the same bytes.
+
+pub mod histogram;
+pub mod hll;

@@ -1,0 +1,258 @@
+//! Episodes as the counts have them, episodes as subscribers know them, and the transitions between the two.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::output::{ResolveReason, Transition};
+
+/// One stretch of time in which a rule was crossed. Seconds are the ends of the windows judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Episode {
+    /// First crossing second of the run that opened it.
+    pub onset_s: i64,
+    /// Second judged when it opened.
+    pub opened_s: i64,
+    /// Gravest level crossed now, or when it ended; index into the rule's levels.
+    pub level: usize,
+    pub worst_value_billionths: i64,
+    pub bad_total: u64,
+    pub recovered_s: Option<i64>,
+    pub resolved_s: Option<i64>,
+    pub reason: Option<ResolveReason>,
+}
+
+/// An episode that subscribers have heard of. `shown.opened_s` names it for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    pub shown: Episode,
+    pub revision: u32,
+}
+
+/// One thing to say about one announced episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub transition: Transition,
+    pub shown: Episode,
+    pub revision: u32,
+    pub previous_level: Option<usize>,
+    /// It was over before it could be said.
+    pub past: bool,
+    /// It tells how the alert stands: no other episode is open, and none opened after it.
+    pub is_latest: bool,
+    /// Second up to which the counts were judged.
+    pub judged_s: i64,
+    /// The watermark had passed that second.
+    pub is_final: bool,
+}
+
+impl Episode {
+    fn overlaps(&self, other: &Episode) -> bool {
+        let before_end =
+            |second: i64, of: &Episode| of.resolved_s.is_none_or(|resolved_s| second < resolved_s);
+        let start_s = |of: &Episode| of.onset_s.min(of.opened_s);
+        before_end(start_s(self), other) && before_end(start_s(other), self)
+    }
+}
+
+impl Announced {
+    pub fn is_open(&self) -> bool {
+        self.shown.resolved_s.is_none()
+    }
+
+    /// Ends it now, whatever the counts say.
+    pub fn resolve(&mut self, at_s: i64, reason: ResolveReason) -> Change {
+        self.revision += 1;
+        self.shown.recovered_s = Some(at_s);
+        self.shown.resolved_s = Some(at_s);
+        self.shown.reason = Some(reason);
+        self.change(Transition::Resolved, at_s, true)
+    }
+
+    fn change(&self, transition: Transition, judged_s: i64, is_final: bool) -> Change {
+        let (shown, revision) = (self.shown, self.revision);
+        let (previous_level, past, is_latest) = (None, false, true);
+        Change { transition, shown, revision, previous_level, past, is_latest, judged_s, is_final }
+    }
+
+    /// Shows the episode as the counts have it now; says nothing when that is nothing new.
+    fn show(&mut self, computed: &Episode, judged_s: i64, is_final: bool) -> Option<Change> {
+        let news = |e: &Episode| (e.onset_s, e.level, e.recovered_s, e.resolved_s, e.reason);
+        let before = self.shown;
+        let now = Episode { opened_s: before.opened_s, ..*computed };
+        if news(&before) == news(&now) {
+            // Totals grow every second; they are told with the next transition.
+            self.shown = now;
+            return None;
+        }
+        let transition = match (before.resolved_s, now.resolved_s) {
+            (None, Some(_)) => Transition::Resolved,
+            _ => Transition::Updated,
+        };
+        self.shown = now;
+        self.revision += 1;
+        let mut change = self.change(transition, judged_s, is_final);
+        change.previous_level = (before.level != now.level).then_some(before.level);
+        Some(change)
+    }
+}
+
+/// Episodes as the counts have them now.
+#[derive(Clone, Copy)]
+pub struct Computed<'a> {
+    /// Ended up to `settled_s`, oldest first.
+    pub closed: &'a [Episode],
+    /// Going on at `judged_s`.
+    pub open: Option<&'a Episode>,
+    pub settled_s: i64,
+    pub judged_s: i64,
+}
+
+/// Makes `announced` agree with what is computed and says the difference. `retracted` remembers the last revision of
+/// what was taken back, so that no identity is ever used twice.
+pub fn reconcile(
+    announced: &mut Vec<Announced>,
+    retracted: &mut Vec<(i64, u32)>,
+    computed: Computed<'_>,
+) -> Vec<Change> {
+    let Computed { closed, open, settled_s, judged_s } = computed;
+    let mut changes = Vec::new();
+    if announced.is_empty() && closed.is_empty() && open.is_none() {
+        return changes;
+    }
+    let computed: Vec<Episode> = closed.iter().chain(open).copied().collect();
+    let known = known_as(announced, &computed);
+    let (mut shown, mut opened) = (Vec::new(), Vec::new());
+    for (computed, known) in computed.iter().zip(&known) {
+        match known {
+            Some(at) => shown.extend(announced[*at].show(computed, judged_s, settled_s >= judged_s)),
+            None => opened.push(*computed),
+        }
+    }
+    let mut places = 0..announced.len();
+    announced.retain(|announced| {
+        let goes_on = places.next().is_some_and(|at| known.contains(&Some(at)));
+        // What was opened early is taken back only once its own second is settled.
+        let keep = goes_on || announced.shown.opened_s > settled_s;
+        if !keep {
+            let mut change = announced.change(Transition::Retracted, judged_s, true);
+            change.revision += 1;
+            retracted.push((change.shown.opened_s, change.revision));
+            changes.push(change);
+        }
+        keep
+    });
+    // After what is taken back: when two become one, the one that stays may be open again.
+    changes.extend(shown);
+    for computed in opened {
+        let before = retracted.iter().filter(|(opened_s, _)| *opened_s == computed.opened_s);
+        let revision = before.map(|(_, revision)| revision + 1).max().unwrap_or(0);
+        let is_final = settled_s >= judged_s;
+        announced.push(open_episode(computed, revision, judged_s, is_final, &mut changes));
+    }
+    for change in &mut changes {
+        let opened_s = change.shown.opened_s;
+        let is_before = |other: &Announced| !other.is_open() && other.shown.opened_s < opened_s;
+        change.is_latest = announced.iter().all(|a| a.shown.opened_s == opened_s || is_before(a));
+    }
+    changes
+}
+
+/// For each computed episode the announced one it goes on as: the one it opened as, else the first it overlaps.
+fn known_as(announced: &[Announced], computed: &[Episode]) -> Vec<Option<usize>> {
+    let named = |episode: &Episode| announced.iter().position(|a| a.shown.opened_s == episode.opened_s);
+    let mut known: Vec<Option<usize>> = computed.iter().map(named).collect();
+    for (at, episode) in computed.iter().enumerate() {
+        if known[at].is_none() {
+            let free = |i: &usize| !known.contains(&Some(*i)) && announced[*i].shown.overlaps(episode);
+            known[at] = (0..announced.len()).find(free);
+        }
+    }
+    known
+}
+
+fn open_episode(
+    computed: Episode,
+    revision: u32,
+    judged_s: i64,
+    is_final: bool,
+    changes: &mut Vec<Change>,
+) -> Announced {
+    let past = computed.resolved_s.is_some();
+    let first = Episode { recovered_s: None, resolved_s: None, reason: None, ..computed };
+    let mut new = Announced { shown: first, revision };
+    changes.push(Change { past, ..new.change(Transition::Opened, judged_s, is_final) });
+    if past && let Some(resolved) = new.show(&computed, judged_s, true) {
+        changes.push(Change { past, ..resolved });
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn episode(onset_s: i64, resolved_s: Option<i64>) -> Episode {
+        Episode {
+            onset_s,
+            opened_s: onset_s,
+            level: 0,
+            worst_value_billionths: 0,
+            bad_total: 0,
+            recovered_s: resolved_s.map(|s| s - 5),
+            resolved_s,
+            reason: resolved_s.map(|_| ResolveReason::Recovered),
+        }
+    }
+
+    fn said(changes: &[Change]) -> Vec<(Transition, i64, u32)> {
+        changes.iter().map(|c| (c.transition, c.shown.opened_s, c.revision)).collect()
+    }
+
+    fn told(
+        announced: &mut Vec<Announced>,
+        closed: &[Episode],
+        open: Option<&Episode>,
+        settled_s: i64,
+        judged_s: i64,
+    ) -> Vec<(Transition, i64, u32)> {
+        said(&reconcile(announced, &mut Vec::new(), Computed { closed, open, settled_s, judged_s }))
+    }
+
+    #[test]
+    fn opens_early_and_takes_back_only_when_settled() {
+        let mut announced = Vec::new();
+        let open = episode(100, None);
+        assert_eq!(told(&mut announced, &[], Some(&open), 98, 100), [(Transition::Opened, 100, 0)]);
+        assert_eq!(told(&mut announced, &[], Some(&open), 98, 100), []);
+        assert_eq!(told(&mut announced, &[], None, 99, 101), []);
+        assert_eq!(told(&mut announced, &[], None, 100, 102), [(Transition::Retracted, 100, 1)]);
+        assert!(announced.is_empty());
+    }
+
+    #[test]
+    fn late_data_updates_retracts_and_finds_what_is_past() {
+        let mut announced = Vec::new();
+        told(&mut announced, &[], Some(&episode(100, None)), 100, 100);
+        let closed = episode(100, Some(150));
+        assert_eq!(told(&mut announced, &[closed], None, 150, 150), [(Transition::Resolved, 100, 1)]);
+        let longer = episode(90, Some(160));
+        assert_eq!(told(&mut announced, &[longer], None, 170, 170), [(Transition::Updated, 100, 2)]);
+        let other = episode(200, Some(230));
+        assert_eq!(
+            told(&mut announced, &[other], None, 240, 240),
+            [(Transition::Retracted, 100, 3), (Transition::Opened, 200, 0), (Transition::Resolved, 200, 1)]
+        );
+    }
+
+    #[test]
+    fn what_opens_again_after_it_was_taken_back_goes_on_counting() {
+        let (mut announced, mut retracted) = (Vec::new(), Vec::new());
+        let open = episode(100, None);
+        let mut at = |open, settled_s| {
+            let computed = Computed { closed: &[], open, settled_s, judged_s: settled_s };
+            said(&reconcile(&mut announced, &mut retracted, computed))
+        };
+        assert_eq!(at(Some(&open), 100), [(Transition::Opened, 100, 0)]);
+        assert_eq!(at(None, 101), [(Transition::Retracted, 100, 1)]);
+        assert_eq!(at(Some(&open), 102), [(Transition::Opened, 100, 2)]);
+    }
+}

@@ -1,0 +1,6 @@
+//! Rules judged on the stream: counts in panes, levels that latch, episodes that can be corrected.
+
+pub mod episode;
+pub mod latch;
+pub mod pane;
+pub mod watch;

@@ -1,0 +1,208 @@
+//! Timestamps -> microseconds since 1970, floored.
+
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+
+use super::number::{Rounding, scaled};
+use crate::core::source::TimestampForm;
+
+/// 1970-01-01T00:00:00Z.
+const EARLIEST_US: i64 = 0;
+/// 3000-01-01T00:00:00Z, exclusive.
+const LATEST_US: i64 = 32_503_680_000_000_000;
+
+/// The years a timestamp may lie in. Whether one is too far ahead of its record is asked later, not here.
+pub const YEARS: &str = "the years 1970 to 2999";
+
+/// None when the time is outside [`YEARS`].
+pub fn within_years(at_us: i64) -> Option<i64> {
+    (EARLIEST_US..LATEST_US).contains(&at_us).then_some(at_us)
+}
+
+/// Power of ten from the form's unit to microseconds; None for text.
+pub fn epoch_power(form: TimestampForm) -> Option<i32> {
+    match form {
+        TimestampForm::Rfc3339 => None,
+        TimestampForm::EpochSeconds => Some(6),
+        TimestampForm::EpochMillis => Some(3),
+        TimestampForm::EpochMicros => Some(0),
+        TimestampForm::EpochNanos => Some(-3),
+    }
+}
+
+/// Microseconds of a JSON number that counts units of 10^-`power` microseconds since 1970. None beyond `i64`.
+pub fn epoch_us(number: &str, power: i32) -> Option<i64> {
+    scaled(number, power, Rounding::Floor).map(|at| at.units)
+}
+
+/// Microseconds of an RFC 3339 text: any offset, any number of fraction digits, `t`, `z` and a space for the `T` as
+/// the RFC allows. The leap second `23:59:60` UTC counts as `:59`, so an event stays in the hour it names. None when
+/// the text is no such time.
+pub fn rfc3339_us(text: &str) -> Option<i64> {
+    let (stamp, rest) = text.as_bytes().split_first_chunk::<19>()?;
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b't' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] =
+        *stamp
+    else {
+        return None;
+    };
+    let year = i16::from(pair(y1, y2)?) * 100 + i16::from(pair(y3, y4)?);
+    let (month, day) = (pair(m1, m2)?, pair(d1, d2)?);
+    let (hour, minute, second) = (pair(h1, h2)?, pair(n1, n2)?, pair(s1, s2)?);
+    let (fraction_us, zone) = fraction_us(rest)?;
+    let offset = Offset::from_seconds(offset_s(zone)?).ok()?;
+    let is_leap = second == 60;
+    let second = if is_leap { 59 } else { second };
+    let civil = DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
+    let at_s = offset.to_timestamp(civil).ok()?.as_second();
+    if is_leap && at_s.rem_euclid(86_400) != 86_399 {
+        return None;
+    }
+    // Seconds of the years 0 to 9999 in microseconds are far inside `i64`.
+    Some(at_s * 1_000_000 + fraction_us)
+}
+
+/// Two digits.
+fn pair(tens: u8, ones: u8) -> Option<i8> {
+    match (tens, ones) {
+        (b'0'..=b'9', b'0'..=b'9') => Some(((tens - b'0') * 10 + (ones - b'0')) as i8),
+        _ => None,
+    }
+}
+
+/// Microseconds of `.digits`, floored, and what follows; 0 where there is no fraction.
+fn fraction_us(rest: &[u8]) -> Option<(i64, &[u8])> {
+    let [b'.', rest @ ..] = rest else {
+        return Some((0, rest));
+    };
+    let length = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (digits, rest) = rest.split_at(length);
+    let digit = |at: usize| digits.get(at).map_or(0, |b| i64::from(b - b'0'));
+    let us = (0..6).fold(0, |us, at| us * 10 + digit(at));
+    (length > 0).then_some((us, rest))
+}
+
+/// Seconds east of UTC of `Z` or `+hh:mm`; `-00:00`, an unknown offset, is UTC.
+fn offset_s(zone: &[u8]) -> Option<i32> {
+    match *zone {
+        [b'Z' | b'z'] => Some(0),
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
+            let (hours, minutes) = (i32::from(pair(h1, h2)?), i32::from(pair(m1, m2)?));
+            let seconds = hours * 3_600 + minutes * 60;
+            (hours < 24 && minutes < 60).then_some(if sign == b'-' { -seconds } else { seconds })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::time::rfc3339;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_what_rfc_3339_allows() {
+        let base = 1_761_876_000_000_000;
+        let cases = [
+            ("2025-10-31T02:00:00Z", base),
+            ("2025-10-31t02:00:00z", base),
+            ("2025-10-31 02:00:00Z", base),
+            ("2025-10-31T02:00:00.5Z", base + 500_000),
+            ("2025-10-31T02:00:00.123456Z", base + 123_456),
+            ("2025-10-31T02:00:00.1234569999999999999999999Z", base + 123_456),
+            ("2025-10-31T02:00:00-00:00", base),
+            ("2025-10-31T07:30:00.000001+05:30", base + 1),
+            ("2025-10-30T16:00:00-10:00", base),
+            ("2025-11-01T01:59:00+23:59", base),
+            ("1969-12-31T23:59:59.9999999Z", -1),
+            ("2016-12-31T23:59:60.25Z", 1_483_228_799_250_000),
+            ("2017-01-01T08:59:60+09:00", 1_483_228_799_000_000),
+            ("2099-01-01T00:00:00Z", 4_070_908_800_000_000),
+            ("2024-02-29T00:00:00Z", 1_709_164_800_000_000),
+        ];
+        for (text, us) in cases {
+            assert_eq!(rfc3339_us(text), Some(us), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_everything_else() {
+        let wrong = [
+            "",
+            "2025-10-31",
+            "2025-10-31T02:00Z",
+            "2025-10-31T02:00:00",
+            "2025-10-31T02:00:00.Z",
+            "2025-10-31T02:00:00,5Z",
+            "2025-10-31T02:00:00+0530",
+            "2025-10-31T02:00:00+05",
+            "2025-10-31T02:00:00+24:00",
+            "2025-10-31T02:00:00+05:60",
+            "2025-10-31T02:00:00 Z",
+            "2025-10-31T02:00:00Z ",
+            " 2025-10-31T02:00:00Z",
+            "2025-10-31_02:00:00Z",
+            "2025-13-01T00:00:00Z",
+            "2025-02-29T00:00:00Z",
+            "2025-10-31T24:00:00Z",
+            "2025-10-31T12:60:00Z",
+            "2025-10-31T12:00:60Z",
+            "2025-10-31T12:00:61Z",
+            "-025-10-31T02:00:00Z",
+            "+2025-10-31T02:00:00Z",
+            "2025-10-31T02:00:00[UTC]",
+            "２025-10-31T02:00:00Z",
+        ];
+        for text in wrong {
+            assert_eq!(rfc3339_us(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn epochs_count_in_their_unit() {
+        let at = |form, number| epoch_power(form).and_then(|power| epoch_us(number, power));
+        let expected = Some(1_761_876_000_123_456);
+        assert_eq!(at(TimestampForm::EpochSeconds, "1761876000.123456789"), expected);
+        assert_eq!(at(TimestampForm::EpochMillis, "1761876000123.4569"), expected);
+        assert_eq!(at(TimestampForm::EpochMicros, "1761876000123456"), expected);
+        assert_eq!(at(TimestampForm::EpochNanos, "1761876000123456789"), expected);
+        assert_eq!(at(TimestampForm::EpochNanos, "-1"), Some(-1));
+        assert_eq!(at(TimestampForm::EpochSeconds, "1e30"), None);
+        assert_eq!(at(TimestampForm::Rfc3339, "1"), None);
+    }
+
+    #[test]
+    fn years_end_where_they_say() {
+        let first = rfc3339_us("1970-01-01T00:00:00Z").and_then(within_years);
+        let last = rfc3339_us("2999-12-31T23:59:59.999999Z").and_then(within_years);
+        assert_eq!((first, last), (Some(EARLIEST_US), Some(LATEST_US - 1)));
+        assert_eq!((within_years(-1), within_years(LATEST_US)), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_jiff(at_us in -62_000_000_000_000_000i64..253_000_000_000_000_000, offset_min in -1_439i32..1_440) {
+            let utc = rfc3339(at_us);
+            prop_assert_eq!(rfc3339_us(&utc), Some(at_us), "{}", utc);
+            let offset = Offset::from_seconds(offset_min * 60).unwrap();
+            let local = offset.to_datetime(jiff::Timestamp::from_microsecond(at_us).unwrap());
+            let sign = if offset_min < 0 { '-' } else { '+' };
+            let (hours, minutes) = (offset_min.abs() / 60, offset_min.abs() % 60);
+            let text = format!("{local:.6}{sign}{hours:02}:{minutes:02}");
+            prop_assert_eq!(rfc3339_us(&text), Some(at_us), "{}", text);
+        }
+
+        #[test]
+        fn whatever_it_reads_jiff_reads_alike(text in "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,9})?(Z|[+-][0-2][0-9]:[0-6][0-9])") {
+            if let Some(at_us) = rfc3339_us(&text) {
+                let theirs: jiff::Timestamp = text.parse().unwrap();
+                prop_assert_eq!(at_us, theirs.as_nanosecond().div_euclid(1_000) as i64, "{}", text);
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,40}") {
+            let _ = rfc3339_us(&text);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Compacted topics read as the tables they are.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::Offset;
+
+use super::admin::{Admin, EndOf};
+use super::batch::{Fetched, QueuedConsumer, Record};
+use super::connection::LogContext;
+use super::error::{failed, partition_error};
+use super::list::start_list;
+use super::slot::Slot;
+use super::{Connection, KafkaError, Start, TopicPartition};
+
+/// Records asked for at a time.
+const BATCH: usize = 10_000;
+const WAIT: Duration = Duration::from_millis(100);
+const LOOK_UP: Duration = Duration::from_secs(30);
+
+/// Reads a partition from its beginning to the end it had at the call (the end of the log, open transactions
+/// counted), committed records only: `each(offset, key, value)`, no value for a tombstone. Waits for open
+/// transactions to end. Returns that end, the offset to go on from.
+/// `stall`: the longest time without progress before it gives up.
+pub fn read_whole(
+    connection: &Connection,
+    topic: &str,
+    partition: i32,
+    stall: Duration,
+    mut each: impl FnMut(i64, &[u8], Option<&[u8]>),
+) -> Result<i64, KafkaError> {
+    let partition = TopicPartition::new(topic, partition);
+    let admin = Admin::open(connection)?;
+    let one = std::slice::from_ref(&partition);
+    let offset_at = |end| Ok(admin.offsets(one, end, LOOK_UP)?.first().map_or(0, |(_, offset)| *offset));
+    let end = offset_at(EndOf::LatestUncommitted)?;
+    if offset_at(EndOf::Earliest)? >= end {
+        return Ok(end); // empty: nothing would ever arrive to show a position
+    }
+    let mut follower = Follower::start(connection, partition, Start::Beginning)?;
+    let mut progress = (None, Instant::now());
+    loop {
+        follower.poll(WAIT, |record| {
+            // A record past the end may come along; it belongs to whoever goes on from there.
+            if record.offset < end {
+                each(record.offset, record.key.unwrap_or_default(), record.payload);
+            }
+        })?;
+        // Not the last record: markers and aborted records take offsets too.
+        let position = follower.position()?;
+        if position.is_some_and(|position| position >= end) {
+            return Ok(end);
+        }
+        if position != progress.0 {
+            progress = (position, Instant::now());
+        } else if progress.1.elapsed() > stall {
+            let action =
+                format!("reading {} up to offset {end} (now at {position:?})", follower.slot.partition);
+            return Err(KafkaError::TimedOut { action, waited: stall });
+        }
+    }
+}
+
+/// Follows one partition without a group.
+pub struct Follower {
+    consumer: QueuedConsumer<LogContext>,
+    slot: Slot,
+}
+
+impl Follower {
+    /// Starts at `from` (the end [`read_whole`] returned, or 0).
+    pub fn open(
+        connection: &Connection,
+        partition: TopicPartition,
+        from: i64,
+    ) -> Result<Follower, KafkaError> {
+        Follower::start(connection, partition, Start::At(from))
+    }
+
+    fn start(
+        connection: &Connection,
+        partition: TopicPartition,
+        start: Start,
+    ) -> Result<Follower, KafkaError> {
+        // librdkafka wants a group's name even to assign by hand. Nothing joins it and nothing is committed.
+        let fixed = [("group.id", "plimsoll-follower"), ("client.id", "plimsoll-follower")];
+        let consumer = QueuedConsumer::new(connection.consumer(&fixed, LogContext::default())?)?;
+        consumer.forward(&partition.topic, partition.partition)?;
+        let list = start_list(&[(partition.clone(), start)])?;
+        consumer.consumer().assign(&list).map_err(failed("assigning"))?;
+        Ok(Follower { consumer, slot: Slot::new(partition, start) })
+    }
+
+    /// Hands out what has arrived since, without waiting. Returns how many records. Where records before the next
+    /// offset were compacted away the offsets jump; that is no error.
+    pub fn poll_new(&mut self, each: impl FnMut(Record<'_>)) -> Result<usize, KafkaError> {
+        self.poll(Duration::ZERO, each)
+    }
+
+    fn poll(&mut self, wait: Duration, mut each: impl FnMut(Record<'_>)) -> Result<usize, KafkaError> {
+        // Serves log lines; the records all go to the batch queue.
+        let _ = self.consumer.consumer().poll(Duration::ZERO);
+        let Follower { consumer, slot } = self;
+        let (mut count, mut error) = (0, None);
+        consumer.read(wait, BATCH, |fetched| match fetched {
+            Fetched::Record(record) => {
+                if slot.accept(record.offset) {
+                    count += 1;
+                    each(record);
+                }
+            }
+            Fetched::Error { code, reason, .. } => {
+                error = error.take().or_else(|| partition_error(slot.partition.clone(), code, reason));
+            }
+        });
+        error.map_or(Ok(count), Err)
+    }
+
+    fn position(&self) -> Result<Option<i64>, KafkaError> {
+        let list = self.consumer.consumer().position().map_err(failed("reading positions"))?;
+        let seen = list.find_partition(&self.slot.partition.topic, self.slot.partition.partition);
+        let client = match seen.map(|element| element.offset()) {
+            Some(Offset::Offset(offset)) => Some(offset),
+            _ => None,
+        };
+        Ok(client.max(self.slot.next))
+    }
+}

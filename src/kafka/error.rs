@@ -1,0 +1,175 @@
+//! What can go wrong with Kafka, as far as callers must tell it apart.
+
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+
+use super::TopicPartition;
+
+/// A failed operation on Kafka.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum KafkaError {
+    #[error(
+        "no Kafka broker answered at {brokers} within {waited:?}: {reason}; \
+         check `kafka.brokers`, the network, and TLS or SASL properties"
+    )]
+    Unreachable { brokers: String, waited: Duration, reason: String },
+    #[error("Kafka client configuration: {reason}; check `kafka.properties`")]
+    Configuration { reason: String },
+    #[error(
+        "{what}: the topic does not exist or may not be described; create it with `plimsoll topics create`"
+    )]
+    UnknownTopic { what: String },
+    #[error("{what}: access denied; grant this principal the rights it needs")]
+    Denied { what: String },
+    #[error("{action} gave no answer within {waited:?}; the broker may be overloaded or away")]
+    TimedOut { action: String, waited: Duration },
+    #[error("partition {partition}: {reason}")]
+    Partition { partition: TopicPartition, reason: String },
+    /// Another process joined with the same `group.instance.id`; this one must exit.
+    #[error("another process took over this instance name ({reason}); give every replica its own `instance`")]
+    InstanceFenced { reason: String },
+    /// The client can no longer be used; open a new one.
+    #[error("{action}: the Kafka client failed for good: {reason}")]
+    Fatal { action: String, reason: String },
+    #[error("{action}: {reason}")]
+    Failed { action: String, reason: String },
+}
+
+impl KafkaError {
+    /// Whether the same call may succeed later without anyone mending anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            KafkaError::Unreachable { .. } | KafkaError::TimedOut { .. } => true,
+            KafkaError::Configuration { .. }
+            | KafkaError::UnknownTopic { .. }
+            | KafkaError::Denied { .. }
+            | KafkaError::Partition { .. }
+            | KafkaError::InstanceFenced { .. }
+            | KafkaError::Fatal { .. }
+            | KafkaError::Failed { .. } => false,
+        }
+    }
+}
+
+/// Why a transaction did not commit, by what the caller has to do next.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum CommitError {
+    /// The transaction was aborted and no reader will see it. The writer is ready for the next `begin`.
+    /// The group may have moved on (new generation, member gone): serve the reader's events, then reposition.
+    #[error("transaction aborted: {reason}")]
+    Aborted { reason: String },
+    /// Another producer used this transactional id, or the broker gave up waiting and raised the epoch (a pause
+    /// longer than `transaction.timeout.ms` looks like this). While still the owner of the partitions:
+    /// `recreate`, read the committed offsets, reposition.
+    #[error("producer fenced: {reason}")]
+    Fenced { reason: String },
+    /// Another process runs under this `group.instance.id`: exit.
+    #[error("instance fenced: {reason}; give every replica its own `instance`")]
+    InstanceFenced { reason: String },
+    /// No answer within the bound. With `in_doubt` the transaction may be committed or not:
+    /// in any case `recreate`, read the committed offsets and go on from those.
+    #[error("broker unavailable (outcome {}): {reason}", if *.in_doubt { "unknown" } else { "not committed" })]
+    Unavailable { in_doubt: bool, reason: String },
+    /// Nothing a new producer can mend: missing rights, a broken configuration.
+    #[error("transaction failed for good: {reason}")]
+    Fatal { reason: String },
+}
+
+pub(super) fn failed(action: &str) -> impl FnOnce(ClientError) -> KafkaError {
+    let action = action.to_owned();
+    move |error| match error.rdkafka_error_code() {
+        Some(code) => failed_with(&action, code),
+        None => KafkaError::Failed { action, reason: error.to_string() },
+    }
+}
+
+pub(super) fn failed_with(action: &str, code: Code) -> KafkaError {
+    match classify(code) {
+        Kind::UnknownTopic => KafkaError::UnknownTopic { what: action.to_owned() },
+        Kind::Denied => KafkaError::Denied { what: action.to_owned() },
+        Kind::InstanceFenced => KafkaError::InstanceFenced { reason: code.to_string() },
+        Kind::Passing | Kind::Other => {
+            KafkaError::Failed { action: action.to_owned(), reason: code.to_string() }
+        }
+    }
+}
+
+/// Whether waiting alone mends this: brokers restart, coordinators move, transactions end.
+pub(super) fn is_passing(code: Code) -> bool {
+    matches!(classify(code), Kind::Passing)
+}
+
+/// An error of a group consumer as a whole. `None`: librdkafka goes on by itself, and its log says so.
+pub(super) fn consumer_error(error: &ClientError, reason: String) -> Option<KafkaError> {
+    let (code, fatal) = match error {
+        ClientError::MessageConsumptionFatal(code) => (*code, true),
+        ClientError::MessageConsumption(code) | ClientError::Global(code) => (*code, false),
+        _ => return Some(KafkaError::Failed { action: "reading".to_owned(), reason }),
+    };
+    match classify(code) {
+        Kind::InstanceFenced => Some(KafkaError::InstanceFenced { reason }),
+        _ if fatal => Some(KafkaError::Fatal { action: "reading".to_owned(), reason }),
+        Kind::UnknownTopic => Some(KafkaError::UnknownTopic { what: reason }),
+        Kind::Denied => Some(KafkaError::Denied { what: reason }),
+        Kind::Passing => None,
+        Kind::Other => Some(KafkaError::Failed { action: "reading".to_owned(), reason }),
+    }
+}
+
+/// An error one partition reports instead of records. `None`: librdkafka goes on by itself.
+pub(super) fn partition_error(partition: TopicPartition, code: Code, reason: String) -> Option<KafkaError> {
+    match classify(code) {
+        Kind::Passing => None,
+        Kind::UnknownTopic => Some(KafkaError::UnknownTopic { what: partition.to_string() }),
+        Kind::Denied => Some(KafkaError::Denied { what: partition.to_string() }),
+        Kind::InstanceFenced | Kind::Other => {
+            Some(KafkaError::Partition { partition, reason: format!("{code}: {reason}") })
+        }
+    }
+}
+
+enum Kind {
+    UnknownTopic,
+    Denied,
+    InstanceFenced,
+    Passing,
+    Other,
+}
+
+fn classify(code: Code) -> Kind {
+    match code {
+        Code::UnknownTopic
+        | Code::UnknownTopicOrPartition
+        | Code::UnknownPartition
+        | Code::UnknownTopicId
+        | Code::InvalidTopic
+        | Code::NoEnt => Kind::UnknownTopic,
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::SaslAuthenticationFailed
+        | Code::Authentication => Kind::Denied,
+        Code::FencedInstanceId => Kind::InstanceFenced,
+        Code::AllBrokersDown
+        | Code::BrokerTransportFailure
+        | Code::BrokerNotAvailable
+        | Code::BrokerDestroy
+        | Code::CoordinatorLoadInProgress
+        | Code::CoordinatorNotAvailable
+        | Code::LeaderNotAvailable
+        | Code::NetworkException
+        | Code::NodeUpdate
+        | Code::NotCoordinator
+        | Code::NotLeaderForPartition
+        | Code::OperationTimedOut
+        | Code::PollExceeded // a revocation with `lost` follows
+        | Code::RequestTimedOut
+        | Code::Resolve
+        | Code::TimedOutQueue
+        | Code::UnstableOffsetCommit
+        | Code::WaitingForCoordinator => Kind::Passing,
+        _ => Kind::Other,
+    }
+}

@@ -1,0 +1,73 @@
+//! Kafka at the level Plimsoll's guarantees need: group consumers that start exactly where the caller says, read
+//! in batches and never go back in silence; transactions that commit records and offsets together; and the few
+//! administrative questions around them.
+//!
+//! Every type here blocks and belongs to one OS thread; nothing may be called from an async task.
+//! `unsafe` lives in `batch` (reading), `admin_ffi` (administrative calls), `mock` (one setting) and `child`
+//! (processes), nowhere else.
+
+mod admin;
+mod admin_ffi;
+mod batch;
+pub mod child;
+mod compacted;
+mod connection;
+mod error;
+mod list;
+mod membership;
+mod mock;
+mod producer;
+mod reader;
+mod slot;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use admin::{Admin, EndOf, TopicInfo, TopicSpec};
+pub use batch::{Headers, Record};
+pub use compacted::{Follower, read_whole};
+pub use connection::Connection;
+pub use error::{CommitError, KafkaError};
+pub use mock::MockCluster;
+pub use producer::PlainProducer;
+pub use rdkafka::consumer::ConsumerGroupMetadata;
+pub use reader::{Assignor, GroupReader, ReaderEvent, ReaderOptions};
+pub use writer::{TransactionalWriter, WriterRecord};
+
+/// One partition of one topic; clones are cheap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    pub topic: Arc<str>,
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> TopicPartition {
+        TopicPartition { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.topic, self.partition)
+    }
+}
+
+/// Where reading of a partition begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The oldest record the broker still has.
+    Beginning,
+    /// The record with this offset, or the next one after it (offsets have holes).
+    At(i64),
+}
+
+/// What a consumer group has committed for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Offset of the next record to read: the last one read plus one.
+    pub next: i64,
+    /// The committer's own text; the broker keeps at most 4096 bytes of it.
+    pub metadata: String,
+}

@@ -1,0 +1,406 @@
+//! Records and offsets in one transaction.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError as ClientError, RDKafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+
+use super::connection::log_line;
+use super::error::failed_with;
+use super::list::commit_list;
+use super::{CommitError, Committed, Connection, ConsumerGroupMetadata, KafkaError, TopicPartition};
+
+/// One record to write.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriterRecord<'a> {
+    pub topic: &'a str,
+    /// `None`: murmur2 of the key, as Java producers do; without a key any partition.
+    pub partition: Option<i32>,
+    pub key: Option<&'a [u8]>,
+    /// `None`: a tombstone.
+    pub payload: Option<&'a [u8]>,
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// Milliseconds since 1970; `None`: now.
+    pub timestamp_ms: Option<i64>,
+}
+
+/// A transactional producer. One transaction at a time: `begin`, `send`..., `commit` or `abort`.
+pub struct TransactionalWriter {
+    connection: Connection,
+    transactional_id: String,
+    /// `None` only while it is being replaced, or after that failed.
+    producer: Option<ThreadedProducer<Deliveries>>,
+    deliveries: Deliveries,
+    open: bool,
+}
+
+/// Steps in which the end of deliveries is awaited: the safe crate's own `flush` looks only every 100 ms.
+const DRAIN_STEP: Duration = Duration::from_micros(500);
+/// One attempt of a call that talks to the coordinator.
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// After so long without an answer the outcome of a call is reported as unknown.
+const OUTCOME_LIMIT: Duration = Duration::from_secs(30);
+
+impl TransactionalWriter {
+    /// Creates the producer and initialises transactions, which fences any older producer with the same id and ends
+    /// what it left open. Waits up to `kafka.connect_timeout` for the coordinator.
+    pub fn open(connection: &Connection, transactional_id: &str) -> Result<TransactionalWriter, KafkaError> {
+        let mut writer = TransactionalWriter {
+            connection: connection.clone(),
+            transactional_id: transactional_id.to_owned(),
+            producer: None,
+            deliveries: Deliveries::default(),
+            open: false,
+        };
+        writer.recreate()?;
+        Ok(writer)
+    }
+
+    /// A new producer with the same id, after [`CommitError::Fenced`] or [`CommitError::Unavailable`]. Whatever was
+    /// in doubt is committed or aborted when it returns: read the committed offsets then.
+    pub fn recreate(&mut self) -> Result<(), KafkaError> {
+        self.open = false;
+        self.producer = None; // the old one first, or it would hold its messages beside the new one
+        self.deliveries = Deliveries::default();
+        let fixed = [
+            ("transactional.id", self.transactional_id.as_str()),
+            ("client.id", self.transactional_id.as_str()),
+            ("enable.idempotence", "true"),
+            ("partitioner", "murmur2_random"),
+        ];
+        let defaults = [
+            // What a crash leaves open blocks every reader until the broker gives up on it.
+            ("transaction.timeout.ms", "3000"),
+            // A transaction begins while the markers of the last one are still being written; the broker says so
+            // and the client comes back after this. The default of 100 ms would be the whole latency.
+            ("retry.backoff.ms", "5"),
+            // Batches form anyway while the coordinator registers a transaction's partitions; measured from 0 to 5 ms
+            // the time to commit is the same within the noise.
+            ("linger.ms", "2"),
+            ("compression.type", "lz4"),
+            ("queue.buffering.max.kbytes", "65536"),
+        ];
+        let producer: ThreadedProducer<Deliveries> =
+            self.connection.client(&defaults, &fixed, self.deliveries.clone())?;
+        self.initialise(&producer)?;
+        self.producer = Some(producer);
+        Ok(())
+    }
+
+    fn initialise(&self, producer: &ThreadedProducer<Deliveries>) -> Result<(), KafkaError> {
+        let limit = self.connection.connect_timeout();
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let error = match producer.init_transactions(left.clamp(DRAIN_STEP, ATTEMPT)) {
+                Ok(()) => return Ok(()),
+                Err(ClientError::Transaction(error)) => error,
+                Err(error) => {
+                    let reason = error.to_string();
+                    return Err(KafkaError::Failed {
+                        action: "initialising transactions".to_owned(),
+                        reason,
+                    });
+                }
+            };
+            if !error.is_retriable() {
+                let action = format!("initialising transactions of `{}`", self.transactional_id);
+                return Err(match error.is_fatal() && is_fence(self.fatal_code(producer, &error)) {
+                    true => KafkaError::Fatal { action, reason: error.string() },
+                    false => failed_with(&action, error.code()),
+                });
+            }
+            if Instant::now() >= deadline {
+                return Err(KafkaError::Unreachable {
+                    brokers: self.connection.brokers().to_owned(),
+                    waited: limit,
+                    reason: self.deliveries.last_error().unwrap_or_else(|| error.string()),
+                });
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn begin(&mut self) -> Result<(), CommitError> {
+        let producer = self.producer()?;
+        match producer.begin_transaction() {
+            Ok(()) => {
+                self.open = true;
+                Ok(())
+            }
+            Err(error) => Err(self.not_committed(error)),
+        }
+    }
+
+    /// Queues one record of the open transaction; waits while the queue is full. A record larger than
+    /// `message.max.bytes` is [`CommitError::Fatal`]: no retry will send it.
+    pub fn send(&mut self, record: WriterRecord<'_>) -> Result<(), CommitError> {
+        let producer = self.producer()?;
+        let mut base = BaseRecord::<[u8], [u8], ()>::to(record.topic);
+        base.partition = record.partition;
+        base.key = record.key;
+        base.payload = record.payload;
+        base.timestamp = record.timestamp_ms;
+        if !record.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            for (key, value) in record.headers {
+                headers = headers.insert(Header { key, value: Some(*value) });
+            }
+            base.headers = Some(headers);
+        }
+        let deadline = Instant::now() + OUTCOME_LIMIT;
+        loop {
+            let (error, returned) = match producer.send(base) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            if error.rdkafka_error_code() != Some(Code::QueueFull) {
+                return Err(self.refused(&record, error));
+            }
+            if Instant::now() >= deadline {
+                let reason = "the queue of records to send stayed full".to_owned();
+                return Err(CommitError::Unavailable { in_doubt: false, reason });
+            }
+            base = returned;
+            thread::sleep(DRAIN_STEP);
+        }
+    }
+
+    /// Commits the records sent since `begin` and these offsets together. Returns once the outcome is known, or with
+    /// [`CommitError::Unavailable`] after 30 s. Give at least one offset, also when nothing changed: only offsets
+    /// let the broker check that this member still belongs to the group.
+    pub fn commit(
+        &mut self,
+        offsets: &[(TopicPartition, Committed)],
+        group: &ConsumerGroupMetadata,
+    ) -> Result<(), CommitError> {
+        let list = commit_list(offsets).map_err(|error| self.not_committed(error))?;
+        let deadline = Instant::now() + OUTCOME_LIMIT;
+        // Offsets first: their round trip overlaps with the records' own.
+        loop {
+            match self.producer()?.send_offsets_to_transaction(&list, group, ATTEMPT) {
+                Ok(()) => break,
+                Err(error) if is_retriable(&error) && Instant::now() < deadline => {}
+                Err(error) => return Err(self.not_committed(error)),
+            }
+        }
+        self.finish(deadline)
+    }
+
+    /// Commits the records sent since `begin`, for writers that read nothing.
+    pub fn commit_records(&mut self) -> Result<(), CommitError> {
+        self.finish(Instant::now() + OUTCOME_LIMIT)
+    }
+
+    fn finish(&mut self, deadline: Instant) -> Result<(), CommitError> {
+        self.drain(deadline)?;
+        if let Some(reason) = self.deliveries.failure() {
+            return Err(self.abort_because(reason));
+        }
+        loop {
+            match self.producer()?.commit_transaction(ATTEMPT) {
+                Ok(()) => {
+                    self.open = false;
+                    return Ok(());
+                }
+                // A timeout says nothing about the outcome; asking again does.
+                Err(error) if is_retriable(&error) && Instant::now() < deadline => {}
+                Err(error) if is_retriable(&error) => {
+                    return Err(CommitError::Unavailable { in_doubt: true, reason: error.to_string() });
+                }
+                Err(error) => return Err(self.not_committed(error)),
+            }
+        }
+    }
+
+    /// Drops the open transaction. Does nothing when none is open.
+    pub fn abort(&mut self) -> Result<(), CommitError> {
+        if !self.open {
+            return Ok(());
+        }
+        let deadline = Instant::now() + OUTCOME_LIMIT;
+        // Aborting with records in flight leaves their sequence numbers unclear, and a later commit fails on it.
+        self.drain(deadline)?;
+        loop {
+            match self.producer()?.abort_transaction(ATTEMPT) {
+                Ok(()) => break,
+                Err(error) if is_retriable(&error) && Instant::now() < deadline => {}
+                Err(error) => return Err(self.settled(error)),
+            }
+        }
+        self.open = false;
+        self.deliveries.forget();
+        Ok(())
+    }
+
+    pub fn transactional_id(&self) -> &str {
+        &self.transactional_id
+    }
+
+    fn producer(&self) -> Result<&ThreadedProducer<Deliveries>, CommitError> {
+        self.producer.as_ref().ok_or_else(|| CommitError::Unavailable {
+            in_doubt: false,
+            reason: "the producer could not be recreated".to_owned(),
+        })
+    }
+
+    /// Waits until every record is delivered or has failed; `transaction.timeout.ms` bounds each of them.
+    fn drain(&self, deadline: Instant) -> Result<(), CommitError> {
+        let producer = self.producer()?;
+        while producer.in_flight_count() > 0 {
+            if Instant::now() >= deadline {
+                let reason = format!("{} records got no answer", producer.in_flight_count());
+                return Err(CommitError::Unavailable { in_doubt: false, reason });
+            }
+            thread::sleep(DRAIN_STEP);
+        }
+        Ok(())
+    }
+
+    fn abort_because(&mut self, reason: String) -> CommitError {
+        match self.abort() {
+            Ok(()) => CommitError::Aborted { reason },
+            Err(worse) => worse,
+        }
+    }
+
+    /// What a failure before the commit's own request means; aborts where that is what it takes.
+    fn not_committed(&mut self, error: ClientError) -> CommitError {
+        match &error {
+            ClientError::Transaction(inner) if inner.txn_requires_abort() => {
+                let reason = self.deliveries.failure().unwrap_or_else(|| inner.string());
+                let outcome = self.abort_because(reason.clone());
+                match inner.code() {
+                    Code::FencedInstanceId => CommitError::InstanceFenced { reason },
+                    _ => outcome,
+                }
+            }
+            _ => self.settled(error),
+        }
+    }
+
+    /// The closed mapping of librdkafka's flags, but for "requires abort":
+    /// fatal by a fence -> `Fenced`; any other fatal one -> `Fatal`; retriable -> `Unavailable`; no flag -> `Fatal`,
+    /// for then librdkafka says that the call itself was wrong.
+    fn settled(&self, error: ClientError) -> CommitError {
+        let reason = error.to_string();
+        match &error {
+            ClientError::Transaction(inner) if inner.is_fatal() => {
+                let code = match &self.producer {
+                    Some(producer) => self.fatal_code(producer, inner),
+                    None => inner.code(),
+                };
+                if is_fence(code) { CommitError::Fenced { reason } } else { CommitError::Fatal { reason } }
+            }
+            ClientError::Transaction(inner) if inner.is_retriable() => {
+                CommitError::Unavailable { in_doubt: false, reason }
+            }
+            // The records were not delivered in time.
+            ClientError::Flush(_) => CommitError::Unavailable { in_doubt: false, reason },
+            _ => CommitError::Fatal { reason },
+        }
+    }
+
+    /// A record that was refused at once.
+    fn refused(&mut self, record: &WriterRecord<'_>, error: ClientError) -> CommitError {
+        let fatal = self.producer.as_ref().and_then(|producer| producer.client().fatal_error());
+        if let Some((code, reason)) = fatal {
+            return if is_fence(code) {
+                CommitError::Fenced { reason }
+            } else {
+                CommitError::Fatal { reason }
+            };
+        }
+        let bytes = record.payload.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
+        let reason = format!("a record of {bytes} bytes for `{}`: {error}", record.topic);
+        match error.rdkafka_error_code() {
+            // The transaction has failed already, for an earlier record or in the background.
+            Some(Code::State) if self.open => {
+                let reason = self.deliveries.failure().unwrap_or(reason);
+                self.abort_because(reason)
+            }
+            _ => CommitError::Fatal { reason },
+        }
+    }
+
+    /// The code behind librdkafka's general "fatal".
+    fn fatal_code(&self, producer: &ThreadedProducer<Deliveries>, error: &RDKafkaError) -> Code {
+        match error.code() {
+            Code::Fatal => producer.client().fatal_error().map_or(Code::Fatal, |(code, _)| code),
+            code => code,
+        }
+    }
+}
+
+fn is_retriable(error: &ClientError) -> bool {
+    matches!(error, ClientError::Transaction(inner) if inner.is_retriable())
+}
+
+/// Codes that mean a newer epoch of the same transactional id: another producer, or the broker's own timeout.
+fn is_fence(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Fenced
+            | Code::ProducerFenced
+            | Code::InvalidProducerEpoch
+            | Code::InvalidTransactionalState
+            | Code::InvalidProducerIdMapping
+            | Code::UnknownProducerId
+            | Code::OutOfOrderSequenceNumber
+    )
+}
+
+/// The first failed delivery of a transaction, and the client's last error.
+#[derive(Clone, Default)]
+struct Deliveries {
+    failure: Arc<Mutex<Option<String>>>,
+    last_error: Arc<Mutex<Option<String>>>,
+}
+
+impl Deliveries {
+    fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn forget(&self) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log_line(level, facility, message);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, reason, "producer error");
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        use rdkafka::message::Message;
+        if let Err((error, message)) = result {
+            // Purged records are what an abort leaves, not why it came to that.
+            if matches!(error.rdkafka_error_code(), Some(Code::PurgeQueue | Code::PurgeInflight)) {
+                return;
+            }
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            failure.get_or_insert_with(|| {
+                format!("a record for {}[{}]: {error}", message.topic(), message.partition())
+            });
+        }
+    }
+}

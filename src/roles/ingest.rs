@@ -1,0 +1,448 @@
+//! Ingest: input topics -> events -> deltas and clocks. Stateless but for what one flush holds.
+//!
+//! Every flush is one transaction of partials, dead letters and source offsets. When one fails, everything since the
+//! last commit is discarded and read again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Context, RoleError, wall_clock_us};
+use crate::core::aggregate::Position;
+use crate::core::event::{Event, Invalid, Reason};
+use crate::core::fold::{Assigned, Fold, FoldedOffset, PartitionId};
+use crate::core::partial::Gap;
+use crate::core::plan::{Plan, hash};
+use crate::core::shard::Violation;
+use crate::core::time::{MILLI_US, SECOND_US};
+use crate::decode::Decoder;
+use crate::http::{Component, LagMetrics, Role, SourceMetrics, State};
+use crate::kafka::{
+    Admin, CommitError, Committed, EndOf, GroupReader, ReaderEvent, Record, Start, TopicInfo, TopicPartition,
+    TransactionalWriter, WriterRecord,
+};
+use crate::wire::dead_letter;
+use crate::wire::offset::OffsetMetadata;
+use crate::wire::partial::{FlushHead, encode_flush, encode_spec};
+
+const BATCH: usize = 10_000;
+const ASK: Duration = Duration::from_secs(10);
+/// Reading goes on without the answer: one partition without a leader must not hold up the others.
+const LOOK: Duration = Duration::from_secs(1);
+/// A flush under lag waits until a delta holds about so many events.
+const EVENTS_PER_DELTA: u64 = 8;
+/// Dead letters held before a flush, in bytes of payload.
+const DEAD_LETTER_BYTES: usize = 4 << 20;
+
+struct Ingest {
+    context: Context,
+    worker: u32,
+    plan: Arc<Plan>,
+    /// Index of a source by its topic.
+    sources: BTreeMap<String, u16>,
+    topics: BTreeMap<u16, TopicInfo>,
+    decoders: Vec<Decoder>,
+    counters: Vec<SourceMetrics>,
+    lags: Vec<LagMetrics>,
+    admin: Admin,
+    writer: TransactionalWriter,
+    fold: Fold,
+    dead_letters: Vec<DeadLetter>,
+    dead_letter_bytes: usize,
+    event: Event,
+    spec_written: bool,
+    lag: u64,
+}
+
+struct DeadLetter {
+    source: u16,
+    partition: i32,
+    offset: i64,
+    timestamp_ms: Option<i64>,
+    key: Option<Vec<u8>>,
+    payload: Option<Vec<u8>>,
+    invalid: Invalid,
+}
+
+/// Runs one worker until stopped. New rules make it begin anew; its partitions come back to it at once.
+pub fn run(context: &Context, worker: u32) -> Result<(), RoleError> {
+    while !context.stop.is_raised() {
+        let (version, rules) = context.board.current();
+        let unusable = |error: crate::core::plan::PlanError| RoleError::Violation {
+            shard: -1,
+            offset: version,
+            violation: Violation::UnusableRules { version, reason: error.to_string() },
+        };
+        let plan = Arc::new(Plan::compile(version, rules).map_err(unusable)?);
+        let open = || Ingest::open(context, worker, Arc::clone(&plan));
+        super::patiently(context, Component::Ingest(worker), open)?.run()?;
+    }
+    Ok(())
+}
+
+impl Ingest {
+    fn open(context: &Context, worker: u32, plan: Arc<Plan>) -> Result<Ingest, RoleError> {
+        let admin = Admin::open(&context.connection)?;
+        let rules = &plan.rules;
+        let names: Vec<&str> = rules.sources.iter().map(|source| source.topic.as_str()).collect();
+        let described = admin.describe(&names, ASK)?;
+        let topics = (0u16..).zip(described).filter(|(_, topic)| topic.exists).collect();
+        let sources = (0u16..).zip(&rules.sources).map(|(at, source)| (source.topic.clone(), at)).collect();
+        let writer = TransactionalWriter::open(&context.connection, &context.member(Role::Ingest, worker))?;
+        let shards = context.settings.topics.internal_partitions;
+        Ok(Ingest {
+            worker,
+            sources,
+            topics,
+            decoders: rules.sources.iter().map(Decoder::new).collect(),
+            counters: rules.sources.iter().map(|source| context.metrics.source(&source.name)).collect(),
+            lags: rules.sources.iter().map(|source| context.metrics.lag(&source.name, worker)).collect(),
+            admin,
+            writer,
+            fold: Fold::new(Arc::clone(&plan), shards),
+            plan,
+            dead_letters: Vec::new(),
+            dead_letter_bytes: 0,
+            event: Event::default(),
+            spec_written: false,
+            lag: 0,
+            context: context.clone(),
+        })
+    }
+
+    /// Until the process is to stop or there are new rules.
+    fn run(mut self) -> Result<(), RoleError> {
+        let topics = self.topics.values().map(|topic| topic.name.clone()).collect();
+        let mut reader = self.context.join(Role::Ingest, self.worker, topics)?;
+        let intervals = self.context.settings.intervals.clone();
+        let component = Component::Ingest(self.worker);
+        let mut flushed = Instant::now();
+        let mut observed = Instant::now();
+        while !self.context.stop.is_raised() && self.context.board.version() == self.plan.version {
+            self.context.health.beat(component);
+            while let Some(event) = reader.next_event()? {
+                self.rebalance(&mut reader, event)?;
+            }
+            let wait = intervals.flush.saturating_sub(flushed.elapsed());
+            self.read(&mut reader, wait)?;
+            let every_clock = observed.elapsed() >= intervals.clock;
+            if every_clock {
+                observed = Instant::now();
+                self.observe(&reader)?;
+            }
+            if every_clock || self.flush_is_due(flushed.elapsed()) {
+                flushed = Instant::now();
+                self.flush(&mut reader, every_clock)?;
+            }
+        }
+        self.flush(&mut reader, true)?;
+        for lag in &self.lags {
+            lag.messages.set(0);
+            lag.seconds.set(0.0);
+        }
+        Ok(())
+    }
+
+    fn rebalance(&mut self, reader: &mut GroupReader, event: ReaderEvent) -> Result<(), RoleError> {
+        match event {
+            ReaderEvent::Assigned(partitions) => {
+                let starts = self.take_over(reader, &partitions)?;
+                reader.assign(&starts)?;
+                self.context.metrics.rebalances(Role::Ingest).inc();
+                self.context.health.set(Component::Ingest(self.worker), State::Ready);
+                tracing::info!(
+                    worker = self.worker,
+                    partitions = partitions.len(),
+                    "ingest partitions assigned"
+                );
+            }
+            ReaderEvent::Revoked { partitions, lost } => {
+                if !lost {
+                    self.flush(reader, false)?;
+                }
+                self.discard();
+                reader.unassign(&partitions)?;
+            }
+            ReaderEvent::OffsetLost { partition, wanted } => self.declare_gap(reader, &partition, wanted)?,
+        }
+        Ok(())
+    }
+
+    /// Begins to fold partitions where the group stands; gives where to read on.
+    fn take_over(
+        &mut self,
+        reader: &GroupReader,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, Start)>, RoleError> {
+        self.discard();
+        let committed = self.committed(reader, partitions)?;
+        let first = self.earliest(partitions)?;
+        let mut starts = Vec::new();
+        for ((partition, committed), (_, first)) in committed.into_iter().zip(first) {
+            let Some((id, topic)) = self.identify(&partition) else { continue };
+            let metadata = match &committed {
+                Some(committed) => OffsetMetadata::decode(&committed.metadata).unwrap_or_else(|error| {
+                    tracing::warn!(%partition, %error, "offset metadata not readable, lateness starts over");
+                    OffsetMetadata::default()
+                }),
+                None => OffsetMetadata::default(),
+            };
+            let next = committed.map_or(first, |committed| committed.next);
+            let topic_hash = if topic.id.is_empty() { 0 } else { hash(&[&topic.id]) };
+            let assigned = Assigned {
+                partitions: topic.partitions,
+                topic: topic_hash,
+                next,
+                max_event_us: metadata.max_event_us,
+            };
+            self.fold.assign(id, assigned, wall_clock_us());
+            starts.push((partition, Start::At(next)));
+        }
+        Ok(starts)
+    }
+
+    /// Waits for the group's offsets as long as a transaction of a dead owner holds them back.
+    fn committed(
+        &self,
+        reader: &GroupReader,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, Option<Committed>)>, RoleError> {
+        super::patiently(&self.context, Component::Ingest(self.worker), || reader.committed(partitions, ASK))
+    }
+
+    fn earliest(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, RoleError> {
+        let ask = || self.admin.offsets(partitions, EndOf::Earliest, ASK);
+        super::patiently(&self.context, Component::Ingest(self.worker), ask)
+    }
+
+    fn identify(&self, partition: &TopicPartition) -> Option<(PartitionId, &TopicInfo)> {
+        let source = *self.sources.get(&*partition.topic)?;
+        Some(((source, partition.partition), self.topics.get(&source)?))
+    }
+
+    fn declare_gap(
+        &mut self,
+        reader: &mut GroupReader,
+        lost: &TopicPartition,
+        wanted: i64,
+    ) -> Result<(), RoleError> {
+        let first = self.earliest(std::slice::from_ref(lost))?;
+        let to = first.first().map_or(wanted, |(_, offset)| *offset);
+        let Some((id, _)) = self.identify(lost) else { return Ok(()) };
+        let from = self.fold.next(id).unwrap_or(wanted);
+        if to < from {
+            // The broker has less than was read: the log was cut at its end, by an unclean election perhaps.
+            tracing::error!(partition = %lost, from, to, "the partition ends before what was already folded");
+        }
+        tracing::error!(partition = %lost, from, to, "records were deleted before they were read, gap declared");
+        self.fold.declare_gap(id, Gap { from, to });
+        reader.reposition(&[(lost.clone(), Start::At(to.max(from)))])?;
+        Ok(())
+    }
+
+    fn read(&mut self, reader: &mut GroupReader, wait: Duration) -> Result<(), RoleError> {
+        let now_us = wall_clock_us();
+        let mut last: Option<(String, u16)> = None;
+        reader.read(wait, BATCH, |record| {
+            let source = match &last {
+                Some((topic, source)) if topic == record.topic => *source,
+                _ => {
+                    let Some(&source) = self.sources.get(record.topic) else { return };
+                    last = Some((record.topic.to_owned(), source));
+                    source
+                }
+            };
+            self.record(source, &record, now_us);
+        })?;
+        Ok(())
+    }
+
+    fn record(&mut self, source: u16, record: &Record<'_>, now_us: i64) {
+        let id = (source, record.partition);
+        let at = usize::from(source);
+        let counters = &self.counters[at];
+        counters.messages_read.inc();
+        let bytes = record.payload.map_or(0, <[u8]>::len);
+        counters.read_bytes.inc_by(bytes as u64);
+        let limit = self.context.settings.limits.record_bytes;
+        let decoded = if bytes > limit {
+            let detail = format!("{bytes} bytes, more than limits.record ({limit})");
+            Err(Invalid { reason: Reason::TooLarge, detail })
+        } else {
+            self.decoders[at].decode(record.payload, &mut self.event)
+        };
+        let folded = match decoded {
+            Ok(()) => {
+                let timestamp_us = record.timestamp_ms.map_or(now_us, |ms| ms.saturating_mul(MILLI_US));
+                let position = Position { partition: record.partition, offset: record.offset, timestamp_us };
+                self.fold.event(id, position, now_us, &self.event)
+            }
+            Err(invalid) => {
+                self.fold.reject(id, record.offset, now_us);
+                Err(invalid)
+            }
+        };
+        match folded {
+            Ok(folded) => {
+                counters.late_events.inc_by(u64::from(folded.late));
+            }
+            Err(invalid) => {
+                self.dead_letter_bytes += bytes;
+                self.dead_letters.push(DeadLetter {
+                    source,
+                    partition: record.partition,
+                    offset: record.offset,
+                    timestamp_ms: record.timestamp_ms,
+                    key: record.key.map(<[u8]>::to_vec),
+                    payload: record.payload.map(<[u8]>::to_vec),
+                    invalid,
+                });
+            }
+        }
+    }
+
+    /// Asks the broker where the partitions end: lag, and idleness by its word.
+    fn observe(&mut self, reader: &GroupReader) -> Result<(), RoleError> {
+        let partitions = reader.assignment();
+        let now_us = wall_clock_us();
+        // Without an answer nothing becomes idle.
+        let Ok(ends) = self.admin.offsets(&partitions, EndOf::LatestCommitted, LOOK) else { return Ok(()) };
+        let positions: BTreeMap<TopicPartition, Option<i64>> = reader.position()?.into_iter().collect();
+        let mut lag_of = vec![0u64; self.lags.len()];
+        let mut behind_us = vec![0i64; self.lags.len()];
+        for (partition, end) in ends {
+            let Some((id, _)) = self.identify(&partition) else { continue };
+            let next = self.fold.next(id).unwrap_or(0);
+            let position = positions.get(&partition).copied().flatten().unwrap_or(next).max(next);
+            let lag = u64::try_from(end - position).unwrap_or(0);
+            self.fold.observe_end(id, lag, now_us);
+            lag_of[usize::from(id.0)] += lag;
+            if let Some(newest_us) = self.fold.max_event_us(id).filter(|_| lag > 0) {
+                let behind = &mut behind_us[usize::from(id.0)];
+                *behind = (*behind).max(now_us - newest_us);
+            }
+        }
+        self.lag = lag_of.iter().sum();
+        for ((gauges, lag), behind_us) in self.lags.iter().zip(lag_of).zip(behind_us) {
+            gauges.messages.set(i64::try_from(lag).unwrap_or(i64::MAX));
+            gauges.seconds.set(behind_us as f64 / SECOND_US as f64);
+        }
+        Ok(())
+    }
+
+    /// Under lag a flush waits until its deltas are worth it; otherwise it comes on time.
+    fn flush_is_due(&self, since: Duration) -> bool {
+        let intervals = &self.context.settings.intervals;
+        let (deltas, events) = self.fold.pending();
+        if deltas >= self.context.settings.limits.deltas || self.dead_letter_bytes >= DEAD_LETTER_BYTES {
+            return true;
+        }
+        let thin = self.lag > 0 && events < EVENTS_PER_DELTA * deltas as u64;
+        since >= if thin { intervals.flush_max } else { intervals.flush }
+    }
+
+    fn flush(&mut self, reader: &mut GroupReader, every_clock: bool) -> Result<(), RoleError> {
+        let began = Instant::now();
+        let flush = self.fold.flush(every_clock);
+        if flush.offsets.is_empty() {
+            return Ok(());
+        }
+        let head = FlushHead {
+            rules: self.plan.version,
+            worker: hash(&[self.writer.transactional_id()]) as u32,
+            log_time_us: wall_clock_us(),
+        };
+        let mut records = Vec::new();
+        let bytes = self.context.settings.limits.partial_bytes;
+        for (shard, (deltas, clocks)) in (0i32..).zip(flush.deltas.iter().zip(&flush.clocks)) {
+            if !self.spec_written {
+                records.push((shard, encode_spec(self.plan.version, &self.plan.rules)?));
+            }
+            records
+                .extend(encode_flush(head, deltas, clocks, bytes)?.into_iter().map(|record| (shard, record)));
+        }
+        match self.commit(reader, &records, &flush.offsets) {
+            Ok(()) => {
+                self.spec_written = true;
+                for letter in self.dead_letters.drain(..) {
+                    let source = &self.plan.rules.sources[usize::from(letter.source)].name;
+                    self.context.metrics.dead_letters(source, letter.invalid.reason).inc();
+                }
+                self.dead_letter_bytes = 0;
+                self.context.metrics.flush_seconds(Role::Ingest).observe(began.elapsed().as_secs_f64());
+                Ok(())
+            }
+            Err(error) => {
+                self.context.mend(Component::Ingest(self.worker), &mut self.writer, error)?;
+                self.start_over(reader)
+            }
+        }
+    }
+
+    fn commit(
+        &mut self,
+        reader: &GroupReader,
+        records: &[(i32, Vec<u8>)],
+        offsets: &[FoldedOffset],
+    ) -> Result<(), CommitError> {
+        let settings = Arc::clone(&self.context.settings);
+        let partials = settings.topics.full_name(&settings.topics.partials);
+        let dead_letters = settings.topics.full_name(&settings.topics.dead_letters);
+        self.writer.begin()?;
+        for (shard, record) in records {
+            self.writer.send(WriterRecord {
+                topic: &partials,
+                partition: Some(*shard),
+                payload: Some(record),
+                ..WriterRecord::default()
+            })?;
+        }
+        for letter in &self.dead_letters {
+            let source = &self.plan.rules.sources[usize::from(letter.source)];
+            let headers = dead_letter::headers(
+                &source.topic,
+                letter.partition,
+                letter.offset,
+                letter.timestamp_ms,
+                &letter.invalid,
+            );
+            let headers: Vec<(&str, &[u8])> =
+                headers.iter().map(|(name, text)| (*name, text.as_slice())).collect();
+            self.writer.send(WriterRecord {
+                topic: &dead_letters,
+                key: letter.key.as_deref(),
+                payload: letter.payload.as_deref(),
+                headers: &headers,
+                ..WriterRecord::default()
+            })?;
+        }
+        let group =
+            reader.group_metadata().map_err(|error| CommitError::Aborted { reason: error.to_string() })?;
+        let began = Instant::now();
+        let offsets: Vec<(TopicPartition, Committed)> =
+            offsets.iter().map(|offset| self.offset(offset)).collect();
+        self.writer.commit(&offsets, &group)?;
+        self.context.metrics.commit_seconds(Role::Ingest).observe(began.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    fn offset(&self, folded: &FoldedOffset) -> (TopicPartition, Committed) {
+        let topic = self.plan.rules.sources[usize::from(folded.partition.0)].topic.as_str();
+        let metadata = OffsetMetadata { max_event_us: folded.max_event_us }.encode();
+        (TopicPartition::new(topic, folded.partition.1), Committed { next: folded.next, metadata })
+    }
+
+    /// After a failed transaction: what the group has committed is the truth, everything else is read again.
+    fn start_over(&mut self, reader: &mut GroupReader) -> Result<(), RoleError> {
+        let partitions = reader.assignment();
+        let starts = self.take_over(reader, &partitions)?;
+        reader.reposition(&starts)?;
+        Ok(())
+    }
+
+    fn discard(&mut self) {
+        self.fold.clear();
+        self.dead_letters.clear();
+        self.dead_letter_bytes = 0;
+    }
+}

@@ -1,0 +1,218 @@
+//! The loops that move data between the core and the world. Each worker is one OS thread with its own consumer and
+//! producer; what it counts, and when, is the core's business.
+
+pub mod board;
+pub mod evaluate;
+pub mod ingest;
+pub mod run;
+mod shard_slot;
+pub mod store;
+pub mod topics;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::config::settings::Settings;
+use crate::core::shard::Violation;
+use crate::core::shard::checkpoint::RestoreError;
+use crate::http::{AbortCause, Component, Health, Metrics, Role};
+use crate::kafka::{
+    Assignor, CommitError, Connection, GroupReader, KafkaError, ReaderOptions, TransactionalWriter,
+};
+use crate::store::StoreError;
+use crate::wire::partial::PartialError;
+use board::RulesBoard;
+
+/// What every worker of this process shares.
+#[derive(Clone)]
+pub struct Context {
+    pub settings: Arc<Settings>,
+    pub connection: Connection,
+    pub metrics: Metrics,
+    pub health: Health,
+    pub board: RulesBoard,
+    pub stop: Stop,
+}
+
+/// Raised once, when the process is to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Waits up to `limit`; true when the process is to end.
+    pub fn wait(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while !self.is_raised() && Instant::now() < deadline {
+            std::thread::sleep(
+                Duration::from_millis(10).min(deadline.saturating_duration_since(Instant::now())),
+            );
+        }
+        self.is_raised()
+    }
+}
+
+/// How to mend state that cannot be trusted any more.
+pub const START_OVER: &str = "start over beside the old state: give the deployment a new `kafka.application`, \
+    `topics.prefix` and `postgres.schema`, run `plimsoll topics create`, and everything is computed again from what \
+    the inputs retain";
+
+/// Why a worker ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RoleError {
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error("shard {shard}, offset {offset}: {violation}")]
+    Violation { shard: i32, offset: i64, violation: Violation },
+    #[error("shard {shard}: {source}")]
+    Restore { shard: i32, source: RestoreError },
+    #[error(
+        "shard {shard}: group {group} has committed offset {committed}, but {changelog} holds no checkpoint to go on \
+         from. Bring the topic back, or {START_OVER}"
+    )]
+    NoCheckpoint { shard: i32, group: String, committed: i64, changelog: String },
+    #[error(
+        "{partials} partition {shard} has lost offset {wanted} before it was applied: the numbers after it cannot be \
+         right. Raise its retention and {START_OVER}"
+    )]
+    PartialsLost { shard: i32, partials: String, wanted: i64 },
+    #[error("{0}")]
+    Partial(#[from] PartialError),
+    #[error("a checkpoint cannot be written: {0}")]
+    Checkpoint(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{role} worker {worker} panicked: this is a bug; its last log lines say where")]
+    Panicked { role: &'static str, worker: u32 },
+}
+
+impl RoleError {
+    /// sysexits: 69 something is not to be reached, 70 an invariant broke.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            RoleError::Kafka(_) | RoleError::Commit(_) | RoleError::Store(_) => 69,
+            RoleError::Violation { .. }
+            | RoleError::Restore { .. }
+            | RoleError::NoCheckpoint { .. }
+            | RoleError::PartialsLost { .. }
+            | RoleError::Partial(_)
+            | RoleError::Checkpoint(_)
+            | RoleError::Panicked { .. } => 70,
+        }
+    }
+}
+
+/// How long a member may be silent before the group gives its partitions away.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asks again while the broker is away or a dead owner's transaction holds the answer back.
+fn patiently<T, E: Into<RoleError>>(
+    context: &Context,
+    component: Component,
+    mut ask: impl FnMut() -> Result<T, E>,
+) -> Result<T, RoleError> {
+    loop {
+        match ask().map_err(Into::into) {
+            Err(RoleError::Kafka(error)) if error.is_transient() && !context.stop.is_raised() => {
+                tracing::warn!(%component, %error, "waiting for kafka");
+                context.health.beat(component);
+                context.stop.wait(Duration::from_millis(200));
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// The wall clock, in microseconds since 1970: the one place where it enters.
+#[expect(clippy::disallowed_methods, reason = "log time has to come from somewhere")]
+pub fn wall_clock_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+impl Context {
+    /// `plimsoll-ingest-replica-1-0`: stable over restarts, so that a restart fences its own ghost at once.
+    pub fn member(&self, role: Role, worker: u32) -> String {
+        let Settings { kafka, instance, .. } = &*self.settings;
+        format!("{}-{}-{instance}-{worker}", kafka.application, role.name())
+    }
+
+    pub fn group(&self, role: Role) -> String {
+        format!("{}-{}", self.settings.kafka.application, role.name())
+    }
+
+    /// Joins the role's group. Only evaluate has state that makes it worth keeping what does not have to move.
+    fn join(&self, role: Role, worker: u32, topics: Vec<String>) -> Result<GroupReader, RoleError> {
+        let member = self.member(role, worker);
+        let assignor = match role {
+            Role::Ingest | Role::Store => Assignor::EagerRange,
+            Role::Evaluate => Assignor::CooperativeSticky,
+        };
+        let options = ReaderOptions {
+            group: self.group(role),
+            instance: self.settings.kafka.static_membership.then(|| member.clone()),
+            client_id: member,
+            topics,
+            assignor,
+            session_timeout: SESSION_TIMEOUT,
+        };
+        Ok(GroupReader::open(&self.connection, options)?)
+    }
+
+    /// Makes the writer whole again after a failed transaction. An error means that this process must end.
+    pub fn mend(
+        &self,
+        component: Component,
+        writer: &mut TransactionalWriter,
+        error: CommitError,
+    ) -> Result<(), RoleError> {
+        let cause = match &error {
+            CommitError::Aborted { .. } => AbortCause::Rebalance,
+            CommitError::Fenced { .. } | CommitError::InstanceFenced { .. } => AbortCause::Fenced,
+            CommitError::Unavailable { .. } => AbortCause::Timeout,
+            CommitError::Fatal { .. } => AbortCause::Broker,
+        };
+        self.metrics.transactions_aborted(role_of(component), cause).inc();
+        tracing::warn!(%component, cause = cause.name(), %error, "transaction did not commit");
+        match error {
+            CommitError::Aborted { .. } => Ok(()),
+            CommitError::InstanceFenced { .. } | CommitError::Fatal { .. } => Err(error.into()),
+            CommitError::Fenced { .. } | CommitError::Unavailable { .. } => self.recreate(component, writer),
+        }
+    }
+
+    fn recreate(&self, component: Component, writer: &mut TransactionalWriter) -> Result<(), RoleError> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match writer.recreate() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_transient() && !self.stop.is_raised() => {
+                    tracing::warn!(%error, retry_ms = pause.as_millis() as u64, "producer cannot be recreated yet");
+                    self.health.beat(component);
+                    self.stop.wait(pause);
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn role_of(component: Component) -> Role {
+    match component {
+        Component::Ingest(_) => Role::Ingest,
+        Component::Evaluate(_) => Role::Evaluate,
+        // Neither writes to Kafka in transactions; the store is the nearer of the roles.
+        Component::Store | Component::Rules => Role::Store,
+    }
+}

@@ -1,0 +1,219 @@
+//! Several members, and a broker that stands still.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use plimsoll::kafka::{
+    Assignor, CommitError, Committed, Connection, GroupReader, KafkaError, ReaderEvent, ReaderOptions, Start,
+    TopicPartition, TransactionalWriter, WriterRecord, read_whole,
+};
+
+use crate::support::{
+    WAIT, append, at, connect, create, fill, next_event, options, plain_producer, shared, unique, until,
+};
+
+/// Reads `input` and writes, in transactions, which ranges it read to the one partition of `output`.
+fn member(connection: &Connection, options: ReaderOptions, output: &str, stop: &AtomicBool) {
+    let mut writer = TransactionalWriter::open(connection, &unique("member")).unwrap();
+    let mut reader = GroupReader::open(connection, options).unwrap();
+    let starts_of = |reader: &GroupReader, partitions: &[TopicPartition]| -> Vec<(TopicPartition, Start)> {
+        let committed = reader.committed(partitions, WAIT).unwrap();
+        let start = |value: Option<Committed>| value.map_or(Start::Beginning, |value| Start::At(value.next));
+        committed.into_iter().map(|(partition, value)| (partition, start(value))).collect()
+    };
+    let mut failed = false;
+    while !stop.load(Ordering::Relaxed) {
+        while let Some(event) = reader.next_event().unwrap() {
+            match event {
+                ReaderEvent::Assigned(partitions) => {
+                    let starts = starts_of(&reader, &partitions);
+                    reader.assign(&starts).unwrap();
+                }
+                ReaderEvent::Revoked { partitions, .. } => reader.unassign(&partitions).unwrap(),
+                ReaderEvent::OffsetLost { .. } => panic!("{event:?}"),
+            }
+        }
+        if std::mem::take(&mut failed) {
+            let starts = starts_of(&reader, &reader.assignment());
+            reader.reposition(&starts).unwrap();
+        }
+        let mut ranges: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
+        reader
+            .read(Duration::from_millis(20), 300, |record| {
+                ranges.entry(record.partition).or_insert((record.offset, record.offset)).1 =
+                    record.offset + 1;
+            })
+            .unwrap();
+        if ranges.is_empty() {
+            continue;
+        }
+        let topic: Arc<str> = reader.assignment()[0].topic.clone();
+        let outcome = (|| {
+            writer.begin()?;
+            for (partition, (from, next)) in &ranges {
+                let payload = format!("{partition} {from} {next}");
+                let payload = Some(payload.as_bytes());
+                writer.send(WriterRecord {
+                    topic: output,
+                    partition: Some(0),
+                    payload,
+                    ..WriterRecord::default()
+                })?;
+            }
+            let next: Vec<_> = ranges
+                .iter()
+                .map(|(partition, range)| (TopicPartition::new(topic.clone(), *partition), at(range.1, "")))
+                .collect();
+            writer.commit(&next, &reader.group_metadata().unwrap())
+        })();
+        match outcome {
+            Ok(()) => {}
+            Err(CommitError::Aborted { reason }) => {
+                eprintln!("aborted: {reason}");
+                failed = true;
+            }
+            Err(CommitError::Fenced { .. } | CommitError::Unavailable { .. }) => {
+                writer.recreate().unwrap();
+                failed = true;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// The next offset of each partition by the ranges in `output`, which must join up in the order of the log.
+fn committed_ranges(connection: &Connection, output: &str, partitions: usize) -> Vec<i64> {
+    let mut next = vec![0i64; partitions];
+    read_whole(connection, output, 0, WAIT, |offset, _, value| {
+        let text = std::str::from_utf8(value.unwrap()).unwrap();
+        let numbers: Vec<i64> = text.split(' ').map(|number| number.parse().unwrap()).collect();
+        let expected = &mut next[numbers[0] as usize];
+        assert_eq!(numbers[1], *expected, "partition {} at {offset}", numbers[0]);
+        *expected = numbers[2];
+    })
+    .unwrap();
+    next
+}
+
+fn members_come_and_go(assignor: Assignor) {
+    let (connection, _running) = connect();
+    let (input, output) = (create(&connection, "input", 6), create(&connection, "output", 1));
+    let group = unique("group");
+    let stops = [(); 3].map(|()| AtomicBool::new(false));
+    thread::scope(|scope| {
+        let start = |stop| {
+            let (connection, options, output) = (&connection, options(&group, &input, assignor), &output);
+            scope.spawn(move || member(connection, options, output, stop))
+        };
+        let load = scope.spawn(|| {
+            let producer = plain_producer(&connection);
+            for n in 0..100 {
+                append(&producer, &input, 6, n * 20, (n + 1) * 20);
+                thread::sleep(Duration::from_millis(40));
+            }
+        });
+        let first = start(&stops[0]);
+        thread::sleep(Duration::from_millis(1_000));
+        let _second = start(&stops[1]);
+        thread::sleep(Duration::from_millis(1_500));
+        stops[0].store(true, Ordering::Relaxed);
+        first.join().unwrap();
+        let _third = start(&stops[2]);
+        load.join().unwrap();
+        until(|| committed_ranges(&connection, &output, 6) == [2_000; 6]);
+        stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+    });
+}
+
+#[test]
+fn members_come_and_go_eagerly_without_gap_or_overlap() {
+    members_come_and_go(Assignor::EagerRange);
+}
+
+#[test]
+fn members_come_and_go_cooperatively_without_gap_or_overlap() {
+    members_come_and_go(Assignor::CooperativeSticky);
+}
+
+#[test]
+fn a_broker_that_stands_still_for_two_seconds_costs_nothing() {
+    let shared = shared();
+    let (connection, guard) = connect();
+    let (input, output) = (create(&connection, "input", 2), create(&connection, "output", 1));
+    fill(&connection, &input, 2, 20_000);
+    drop(guard);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _alone = shared.running.write().unwrap_or_else(|error| error.into_inner());
+        let options = options(&unique("group"), &input, Assignor::CooperativeSticky);
+        scope.spawn(|| member(&connection, options, &output, &stop));
+        // In the middle of the work, whatever the member does just then.
+        until(|| committed_ranges(&connection, &output, 2).iter().sum::<i64>() > 0);
+        shared.broker.lock().unwrap().pause().unwrap();
+        thread::sleep(Duration::from_secs(2));
+        shared.broker.lock().unwrap().resume().unwrap();
+        until(|| committed_ranges(&connection, &output, 2) == [20_000; 2]);
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_static_member_comes_back_to_its_partitions_at_once() {
+    let (connection, _running) = connect();
+    let topic = create(&connection, "input", 4);
+    let group = unique("group");
+    let open = |instance: &str| {
+        let mut options = options(&group, &topic, Assignor::EagerRange);
+        options.instance = Some(instance.to_owned());
+        GroupReader::open(&connection, options).unwrap()
+    };
+    let assigned = |reader: &mut GroupReader| loop {
+        match next_event(reader) {
+            ReaderEvent::Assigned(partitions) => {
+                let starts: Vec<_> = partitions.iter().map(|p| (p.clone(), Start::Beginning)).collect();
+                reader.assign(&starts).unwrap();
+                break partitions;
+            }
+            ReaderEvent::Revoked { partitions, .. } => reader.unassign(&partitions).unwrap(),
+            event @ ReaderEvent::OffsetLost { .. } => panic!("{event:?}"),
+        }
+    };
+    let mut one = open("one");
+    assert_eq!(assigned(&mut one).len(), 4);
+    let mut two = open("two");
+    let (first, second) = thread::scope(|scope| {
+        let first = scope.spawn(|| assigned(&mut one));
+        let second = assigned(&mut two);
+        (first.join().unwrap(), second)
+    });
+    assert_eq!((first.len(), second.len()), (2, 2));
+    two.close();
+    let started = Instant::now();
+    let mut two = open("two");
+    assert_eq!(assigned(&mut two), second);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    // The other one was not disturbed.
+    assert_eq!(one.next_event().unwrap(), None);
+    assert_eq!(one.assignment(), first);
+
+    // A second process under the same name: the first must learn it and may commit nothing.
+    let mut usurper = open("one");
+    assert_eq!(assigned(&mut usurper), first);
+    let mut writer = TransactionalWriter::open(&connection, &unique("writer")).unwrap();
+    writer.begin().unwrap();
+    let offsets = [(first[0].clone(), at(1, ""))];
+    let error = writer.commit(&offsets, &one.group_metadata().unwrap()).unwrap_err();
+    assert!(matches!(error, CommitError::InstanceFenced { .. }), "{error:?}");
+    let deadline = Instant::now() + WAIT;
+    let error = loop {
+        match one.next_event() {
+            Ok(_) => assert!(Instant::now() < deadline, "nobody told it"),
+            Err(error) => break error,
+        }
+        one.read(Duration::from_millis(5), 1, |_| ()).unwrap();
+    };
+    assert!(matches!(error, KafkaError::InstanceFenced { .. }), "{error:?}");
+}

@@ -1,0 +1,16 @@
+//! What an operator is promised, tried on a real Kafka and a real Postgres with replicas as processes.
+
+#[path = "../oracle/mod.rs"]
+mod oracle;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod breach;
+mod facts;
+mod postgres;
+mod records;
+mod replicas;
+mod rules;
+mod start;
+mod stop;
+mod time;

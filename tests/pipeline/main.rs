@@ -1,0 +1,17 @@
+//! The pure core against the oracle, without Kafka: generated records -> decode -> fold -> wire -> shards -> outputs.
+//!
+//! Workers, failed transactions, handovers, the interleaving of logs and crashes are drawn from seeds; time is
+//! simulated. A failure names its seed.
+
+mod breaches;
+mod checkpoints;
+mod evaluation;
+mod limits;
+#[path = "../oracle/mod.rs"]
+mod oracle;
+mod rows;
+mod rules;
+mod simulation;
+mod story;
+mod times;
+mod workload;
