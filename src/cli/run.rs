@@ -19,7 +19,7 @@ use super::{Failure, Global};
 ///
 /// Replicas share the work through Kafka's consumer groups: start as many as you like, under different --instance
 /// names. A replica that comes back under its name takes its partitions back at once. On SIGTERM it commits, writes a
-/// checkpoint and stops within intervals.shutdown (5 s).
+/// checkpoint and stops within intervals.shutdown (4 s).
 ///
 /// /healthz, /readyz and /metrics are served on http.address.
 #[derive(Args)]

@@ -97,7 +97,7 @@ pub struct Intervals {
     /// Provisional rows of unfinished hours.
     pub provisional: Duration,
     pub heartbeat: Duration,
-    /// SIGTERM to exit.
+    /// SIGTERM to exit: a worker that is not done by then is left behind, and its open transaction aborts.
     pub shutdown: Duration,
 }
 

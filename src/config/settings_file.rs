@@ -98,7 +98,7 @@ pub fn default_settings(surroundings: &Surroundings) -> Settings {
             checkpoint: ms(60_000),
             provisional: ms(300_000),
             heartbeat: ms(10_000),
-            shutdown: ms(5_000),
+            shutdown: ms(4_000),
         },
         cluster: "default".into(),
         instance: surroundings.host_name.clone(),

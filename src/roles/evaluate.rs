@@ -77,10 +77,25 @@ impl Evaluate {
                 self.show_gauges();
             }
         }
+        self.finish(&mut reader)
+    }
+
+    /// Commits what is pending and writes a last checkpoint, as far as half the grace goes: leaving needs the rest.
+    fn finish(&mut self, reader: &mut GroupReader) -> Result<(), RoleError> {
         for slot in self.slots.values_mut() {
             slot.checkpoint_if_due(Duration::ZERO)?;
         }
-        self.commit(&mut reader)
+        self.commit(reader)?;
+        let limit = self.context.settings.intervals.shutdown / 2;
+        let stop = self.context.stop.clone();
+        let in_time = || stop.elapsed().is_some_and(|elapsed| elapsed < limit);
+        let mut slices = 1;
+        while self.slots.values().any(ShardSlot::is_writing) && in_time() {
+            self.commit(reader)?;
+            slices += 1;
+        }
+        tracing::debug!(worker = self.worker, slices, "last checkpoint");
+        Ok(())
     }
 
     fn rebalance(&mut self, reader: &mut GroupReader, event: ReaderEvent) -> Result<(), RoleError> {

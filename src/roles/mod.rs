@@ -9,8 +9,7 @@ mod shard_slot;
 pub mod store;
 pub mod topics;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::settings::Settings;
@@ -37,15 +36,21 @@ pub struct Context {
 
 /// Raised once, when the process is to end.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<OnceLock<Instant>>);
 
 impl Stop {
     pub fn raise(&self) {
-        self.0.store(true, Ordering::Release);
+        // Raised before: the first time counts.
+        let _ = self.0.set(Instant::now());
     }
 
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.get().is_some()
+    }
+
+    /// How long ago it was raised.
+    pub fn elapsed(&self) -> Option<Duration> {
+        self.0.get().map(Instant::elapsed)
     }
 
     /// Waits up to `limit`; true when the process is to end.

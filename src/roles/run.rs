@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Context, RoleError, Stop, board, evaluate, ingest, store};
 use crate::http::{Component, HttpError, Served, State, serve};
@@ -59,10 +59,24 @@ pub fn run(context: &Context, roles: Roles, rules_end: Option<i64>) -> Result<()
     drop(tell);
     let result = supervise(context, &ended, workers);
     context.stop.raise();
-    if served.handle.join().is_err() {
+    leave(context, served);
+    result
+}
+
+/// Waits for the last answers over HTTP, within the grace.
+fn leave(context: &Context, served: Served) {
+    while !served.handle.is_finished() && !grace_is_over(context) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    if served.handle.is_finished() && served.handle.join().is_err() {
         tracing::warn!("the http thread panicked");
     }
-    result
+    let millis = context.stop.elapsed().unwrap_or_default().as_millis() as u64;
+    tracing::info!(millis, "stopped");
+}
+
+fn grace_is_over(context: &Context) -> bool {
+    context.stop.elapsed().is_some_and(|elapsed| elapsed >= context.settings.intervals.shutdown)
 }
 
 fn components(context: &Context, roles: Roles, rules_end: Option<i64>) -> Vec<Component> {
@@ -128,11 +142,7 @@ fn work(context: &Context, component: Component, rules_end: Option<i64>) -> Resu
 /// Waits for the first failure or the end; then for all workers, as long as the grace lasts.
 fn supervise(context: &Context, ended: &Receiver<Ended>, mut workers: Vec<Worker>) -> Result<(), RunError> {
     let mut failure = None;
-    let mut deadline: Option<Instant> = None;
     while !workers.is_empty() {
-        if context.stop.is_raised() && deadline.is_none() {
-            deadline = Some(Instant::now() + context.settings.intervals.shutdown);
-        }
         if let Ok(Ended { component, result }) = ended.recv_timeout(Duration::from_millis(50)) {
             note(context, component, result, &mut failure);
         }
@@ -147,7 +157,7 @@ fn supervise(context: &Context, ended: &Receiver<Ended>, mut workers: Vec<Worker
                 note(context, component, Err(panicked(component)), &mut failure);
             }
         }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if !workers.is_empty() && grace_is_over(context) {
             let left: Vec<String> = workers.iter().map(|worker| worker.component.to_string()).collect();
             tracing::warn!(left = left.join(", "), "grace is over, stopping without them; nothing is lost");
             break;

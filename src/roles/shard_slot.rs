@@ -181,6 +181,11 @@ impl ShardSlot {
         self.commits() != self.committed || !self.slice.is_empty()
     }
 
+    /// Whether a checkpoint has slices left to commit.
+    pub fn is_writing(&self) -> bool {
+        self.checkpointer.is_writing()
+    }
+
     pub fn outputs(&self) -> &[OutputRecord] {
         &self.outputs
     }
