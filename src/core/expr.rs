@@ -87,6 +87,11 @@ impl Atom {
 }
 
 impl Condition {
+    /// Holds for no event.
+    pub fn never() -> Condition {
+        Condition::Not(Box::new(Condition::True))
+    }
+
     pub fn holds(&self, event: &Event) -> bool {
         self.evaluate(&|atom| atom.holds(event))
     }

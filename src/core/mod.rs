@@ -10,6 +10,7 @@ pub mod event;
 pub mod expr;
 pub mod fold;
 pub mod key;
+pub mod objective;
 pub mod output;
 pub mod partial;
 pub mod plan;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::aggregate::Measure;
 use super::key::Key;
 use super::rules::Rules;
+use super::sketch::histogram::Histogram;
 use super::source::{Column, Rollup};
 
 /// One record of the log that a shard is a function of.
@@ -46,8 +47,40 @@ pub struct Delta {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeltaBody {
     Hour(HourDelta),
-    /// (cell, events), ascending.
-    Cells(Vec<(u16, u64)>),
+    Cells(CellsDelta),
+    /// `pane` is the second of log time at which the samples were taken.
+    Lag(Vec<LagSample>),
+}
+
+/// What the events of one second add to one group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellsDelta {
+    /// (cell, events), ascending. Empty: the group exists, nothing more.
+    pub cells: Vec<(u16, u64)>,
+    /// Parallel to the projection's measured slots.
+    pub values: Vec<Histogram>,
+    /// Ascending by (partition, offset).
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// One event that a person may look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Exemplar {
+    pub partition: i32,
+    pub offset: i64,
+    pub cell: u16,
+    pub trace_id: Option<String>,
+    /// Parallel to the projection's measured slots.
+    pub values: Vec<Option<i64>>,
+}
+
+/// How far a consumer group is behind on one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LagSample {
+    pub partition: i32,
+    pub messages: u64,
+    /// Age of the oldest message not committed, 0 when there is none.
+    pub behind_us: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +124,8 @@ pub struct Clock {
     /// Events this flush brings to the hourly projections of this shard, each projection counted.
     pub shard_events: u64,
     pub max_event_us: Option<i64>,
+    /// Smallest event time folded since the last clock.
+    pub min_event_us: Option<i64>,
     /// Caught up, by the broker's word, and nothing new for `idle_after`.
     pub idle: bool,
     /// Messages not yet read.

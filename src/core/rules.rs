@@ -1,22 +1,54 @@
 //! The rules in force: all that gives the log its meaning.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 use super::alert::{AlertRule, Severities};
 use super::source::Source;
 
-/// Sources, alert rules and severities, validated. Travels whole in `plimsoll-rules` and in every `Spec` record.
+/// Sources, rules, objectives, services, maintenance and severities, validated. Travels whole in `plimsoll-rules` and
+/// in every `Spec` record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
     /// Sorted by name.
     pub sources: Vec<Source>,
-    /// Sorted by (document, name).
+    /// Rules and objectives, sorted by (document, name).
     pub alerts: Vec<AlertRule>,
     pub severities: Severities,
+    /// Sorted by name.
+    pub services: Vec<Service>,
+    /// Sorted by name.
+    pub maintenance: Vec<Maintenance>,
+}
+
+/// Who answers for a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    pub name: String,
+    pub description: Option<String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A stretch of time in which breaches are expected: they are told, and marked as suppressed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maintenance {
+    pub name: String,
+    pub from_s: i64,
+    /// Exclusive.
+    pub to_s: i64,
+    /// Services it holds for; empty: all.
+    pub services: Vec<String>,
+    /// Labels a breach must have, all of them.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Rules {
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.sources.iter().find(|s| s.name == name)
+    }
+
+    /// A rule by its `document/rule`.
+    pub fn rule(&self, full_name: &str) -> Option<&AlertRule> {
+        self.alerts.iter().find(|rule| rule.full_name() == full_name)
     }
 }
