@@ -11,7 +11,7 @@ use super::name::document_name;
 use super::quantity::duration_s;
 use super::reader::{Mapping, count, list, owned_text, text, texts};
 use super::yaml::Node;
-use crate::core::alert::{AlertRule, RuleKind, Severities};
+use crate::core::alert::{AlertRule, Feed, RuleKind, Severities};
 use crate::core::expr::Condition;
 use crate::core::source::{Slot, Source};
 
@@ -142,6 +142,7 @@ fn rule(
     let levels = levels(&keys, judging, shared.severities, diagnostics);
     let runbook = keys.optional("runbook", diagnostics, runbook).or_else(|| shared.runbook.clone());
     let source = fields?;
+    let (filter, bad) = kind?;
     let (group_by, group_limit) = group?;
     let group_names: Vec<&str> = group_by.iter().map(|&slot| source.fields[slot].name.as_str()).collect();
     if let Some(name) = group_names.iter().find(|name| labels.contains_key(**name)) {
@@ -153,9 +154,8 @@ fn rule(
         document: shared.document.to_owned(),
         name: name?,
         service: shared.service.clone(),
-        source: source.name.clone(),
-        kind: kind?,
-        group_by,
+        kind: RuleKind::Ratio,
+        feeds: vec![Feed { source: source.name.clone(), group_by, filter, bad }],
         group_limit,
         hold_s,
         no_data_after_s: NO_DATA_AFTER_S,
@@ -164,6 +164,7 @@ fn rule(
         labels,
         runbook,
         summary,
+        objective: None,
     })
 }
 
@@ -202,7 +203,11 @@ fn source<'s>(
     diagnostics.accept(&node.place, found)
 }
 
-fn ratio(keys: &Mapping<'_>, source: Option<&Source>, diagnostics: &mut Diagnostics) -> Option<RuleKind> {
+fn ratio(
+    keys: &Mapping<'_>,
+    source: Option<&Source>,
+    diagnostics: &mut Diagnostics,
+) -> Option<(Condition, Condition)> {
     if keys.has("bad") == keys.has("good") {
         let help = "write which events are bad, or which are good, but not both";
         diagnostics.push(keys.place, Problem::new("a RATIO takes one of `bad` and `good`", help));
@@ -215,7 +220,7 @@ fn ratio(keys: &Mapping<'_>, source: Option<&Source>, diagnostics: &mut Diagnost
         true => read("bad"),
         false => read("good").map(|good| Condition::Not(Box::new(good))),
     };
-    Some(RuleKind::Ratio { filter: filter?, bad: bad? })
+    Some((filter?, bad?))
 }
 
 /// The fields and the limit of the groups.

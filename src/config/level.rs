@@ -39,7 +39,7 @@ pub fn levels(
     let mut read = Vec::new();
     for (severity, word) in severities.levels.iter().enumerate() {
         if let Some(node) = rule.node(&word.name) {
-            read.push(level(node, severity, judging, rule, diagnostics));
+            read.push(level(node, (severity, &word.name), judging, rule, diagnostics));
         }
     }
     if read.is_empty() {
@@ -57,7 +57,7 @@ pub fn levels(
 
 fn level(
     node: &Node,
-    severity: usize,
+    (severity, word): (usize, &str),
     mut judging: Judging,
     rule: &Mapping<'_>,
     diagnostics: &mut Diagnostics,
@@ -92,12 +92,17 @@ fn level(
     let (threshold_billionths, threshold_text) = threshold?;
     let Judging { window_s, for_s, min_events } = judging;
     Some(Level {
+        name: word.to_owned(),
         severity,
         side,
         threshold_billionths,
         threshold_text,
         window_s: window_s?,
+        short_window_s: None,
         for_s,
         min_events,
+        min_bad: 0,
+        min_coverage_billionths: 0,
+        over: None,
     })
 }

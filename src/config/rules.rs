@@ -44,7 +44,7 @@ pub fn rules(nodes: &[Node], topics: Option<&TopicSettings>, diagnostics: &mut D
     let mut sources: Vec<_> = declared.into_iter().filter_map(|(_, d)| d.map(|d| d.source)).collect();
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     alerts.sort_by(|a, b| (&a.document, &a.name).cmp(&(&b.document, &b.name)));
-    Some(Rules { sources, alerts, severities })
+    Some(Rules { sources, alerts, severities, services: Vec::new(), maintenance: Vec::new() })
 }
 
 fn check_names(manifests: &[Manifest<'_>], diagnostics: &mut Diagnostics) {

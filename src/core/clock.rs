@@ -13,6 +13,8 @@ pub struct SourceClock {
     partitions: BTreeMap<i32, PartitionClock>,
     /// Partitions the topic has; the watermark waits for all of them.
     expected: u32,
+    /// Smallest event time ever folded.
+    first_us: Option<i64>,
     watermark_us: Option<i64>,
     front_us: Option<i64>,
     /// Whether all partitions went idle on live data, so that log time moves the watermark. Latched until an event.
@@ -104,6 +106,10 @@ impl SourceClock {
             self.partitions.values_mut().for_each(|partition| partition.idle = false);
         }
         self.expected = self.expected.max(clock.partitions);
+        self.first_us = match (self.first_us, clock.min_event_us) {
+            (Some(first_us), Some(us)) => Some(first_us.min(us)),
+            (first_us, us) => first_us.or(us),
+        };
         self.partitions.insert(
             clock.partition,
             PartitionClock {
@@ -172,6 +178,11 @@ impl SourceClock {
         self.partitions.values().map(|p| p.late).sum()
     }
 
+    /// Smallest event time ever folded: what lies before was not read.
+    pub fn first_us(&self) -> Option<i64> {
+        self.first_us
+    }
+
     /// Largest event time of any partition.
     pub fn newest_us(&self) -> Option<i64> {
         self.partitions.values().filter_map(|p| p.max_event_us).max()
@@ -215,6 +226,7 @@ mod tests {
             late: 0,
             shard_events: 0,
             max_event_us,
+            min_event_us: None,
             idle,
             lag: 0,
             gap: None,

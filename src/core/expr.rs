@@ -41,6 +41,12 @@ pub enum Atom {
         slot: Slot,
         prefix: String,
     },
+    /// Of the time between the event and its Kafka timestamp, in microseconds. Not part of the `where` language:
+    /// FRESHNESS is lowered to it.
+    Age {
+        op: Comparison,
+        constant: i64,
+    },
 }
 
 /// `!=` is not here: `x != 1` is `has(x) && !(x == 1)`, false when `x` is absent.
@@ -66,8 +72,9 @@ impl Comparison {
 }
 
 impl Atom {
-    pub fn holds(&self, event: &Event) -> bool {
+    pub fn holds(&self, event: &Event, age_us: i64) -> bool {
         match self {
+            Atom::Age { op, constant } => op.holds(&age_us, constant),
             Atom::Has(slot) => !matches!(event.value(*slot), Value::Absent),
             Atom::IsTrue(slot) => matches!(event.value(*slot), Value::Number(1)),
             Atom::Number { slot, op, constant } => {
@@ -92,8 +99,8 @@ impl Condition {
         Condition::Not(Box::new(Condition::True))
     }
 
-    pub fn holds(&self, event: &Event) -> bool {
-        self.evaluate(&|atom| atom.holds(event))
+    pub fn holds(&self, event: &Event, age_us: i64) -> bool {
+        self.evaluate(&|atom| atom.holds(event, age_us))
     }
 
     /// The same boolean from known truth values of its atoms.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::aggregate::{Measure, Position, age_us};
 use super::event::{Event, Invalid, Reason};
 use super::key::{Key, pack};
-use super::partial::{Clock, Delta, DeltaBody, Gap, HourDelta};
-use super::plan::{Body, Plan, cell_of};
+use super::partial::{CellsDelta, Clock, Delta, DeltaBody, Gap, HourDelta};
+use super::plan::{Body, Cells, Measured, Plan, Value, cell_of};
+use super::sketch::histogram::Histogram;
 use super::source::{Aggregate, HISTOGRAM_LIMIT, Source};
 use super::time::{HOUR_US, floor_to, rfc3339, second_of};
 
@@ -45,6 +46,8 @@ struct Partition {
     from: i64,
     next: i64,
     max_event_us: Option<i64>,
+    /// Smallest since the last clock.
+    min_event_us: Option<i64>,
     records: u64,
     dead_letters: u64,
     late: u64,
@@ -104,6 +107,7 @@ impl Fold {
             from: assigned.next,
             next: assigned.next,
             max_event_us: assigned.max_event_us,
+            min_event_us: None,
             records: 0,
             dead_letters: 0,
             late: 0,
@@ -151,6 +155,7 @@ impl Fold {
         };
         partition.late += u64::from(folded.late);
         partition.max_event_us = partition.max_event_us.max(Some(at_us));
+        partition.min_event_us = Some(partition.min_event_us.map_or(at_us, |min_us| min_us.min(at_us)));
         debug_assert_eq!(partition.shard_events.len(), shards);
         for (at, projection) in plan.projections.iter().enumerate() {
             if projection.source != usize::from(id.0) {
@@ -159,11 +164,12 @@ impl Fold {
             let pane = match projection.body {
                 Body::Hourly { .. } => floor_to(at_us, HOUR_US),
                 Body::Cells(_) => second_of(at_us),
+                Body::Lag(_) => continue,
             };
             pack(event, &projection.by, &mut self.scratch);
             address(&mut self.address, at as u16, pane, &self.scratch);
             if !self.pending.contains_key(self.address.as_slice()) {
-                let shard = Key::shard(&self.scratch, projection.id, self.shards);
+                let shard = Key::shard(&self.scratch, projection.spread, self.shards);
                 let body = empty_body(&plan, at);
                 self.pending.insert(self.address.as_slice().into(), Pending { shard, body });
             }
@@ -179,8 +185,10 @@ impl Fold {
                         *count += 1;
                     }
                 }
-                (DeltaBody::Cells(cells), Body::Cells(atoms)) => add_cell(cells, cell_of(atoms, event), 1),
-                (DeltaBody::Hour(_), Body::Cells(_)) | (DeltaBody::Cells(_), Body::Hourly { .. }) => {}
+                (DeltaBody::Cells(delta), Body::Cells(cells)) => {
+                    count_event(delta, cells, event, age_us(position.timestamp_us, at_us));
+                }
+                (DeltaBody::Hour(_) | DeltaBody::Cells(_) | DeltaBody::Lag(_), _) => {}
             }
         }
         self.events += 1;
@@ -282,6 +290,7 @@ impl Partition {
             late: self.late,
             shard_events: self.shard_events[shard],
             max_event_us: self.max_event_us,
+            min_event_us: self.min_event_us,
             idle: self.idle,
             lag: self.lag,
             gap: self.gap,
@@ -292,6 +301,7 @@ impl Partition {
         self.from = self.next;
         (self.records, self.dead_letters, self.late) = (0, 0, 0);
         self.shard_events.fill(0);
+        self.min_event_us = None;
         self.gap = None;
         self.changed = false;
     }
@@ -345,7 +355,22 @@ fn empty_body(plan: &Plan, projection: usize) -> DeltaBody {
             let measures = rollup.columns.iter().map(|column| Measure::empty(&column.aggregate)).collect();
             DeltaBody::Hour(HourDelta { events: 0, late: 0, measures })
         }
-        None => DeltaBody::Cells(Vec::new()),
+        None => DeltaBody::Cells(CellsDelta::default()),
+    }
+}
+
+fn count_event(delta: &mut CellsDelta, cells: &Cells, event: &Event, age_us: i64) {
+    add_cell(&mut delta.cells, cell_of(&cells.atoms, event, age_us), 1);
+    delta.values.resize(cells.measured.len(), Histogram::default());
+    for (values, Measured { what, filter, .. }) in delta.values.iter_mut().zip(&cells.measured) {
+        let value = match *what {
+            Value::Field(slot) => event.number(slot),
+            Value::Age => Some(age_us),
+        };
+        if let Some(value) = value.filter(|_| filter.holds(event, age_us)) {
+            // For show alone: what a rule says follows from the cells, which know no bounds.
+            values.record(value.clamp(0, HISTOGRAM_LIMIT - 1));
+        }
     }
 }
 

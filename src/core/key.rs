@@ -37,6 +37,11 @@ impl Key {
         &self.0
     }
 
+    /// Whether it is the key where there is nothing to group by.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn columns(&self) -> Columns<'_> {
         Columns { rest: &self.0 }
     }

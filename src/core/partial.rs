@@ -1,10 +1,13 @@
 //! The records of `plimsoll-partials`: what ingest tells the shards.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::aggregate::Measure;
+use super::fold::add_cell;
 use super::key::Key;
+use super::plan::{Cells, move_cell};
 use super::rules::Rules;
 use super::sketch::histogram::Histogram;
 use super::source::{Column, Rollup};
@@ -59,19 +62,24 @@ pub struct CellsDelta {
     pub cells: Vec<(u16, u64)>,
     /// Parallel to the projection's measured slots.
     pub values: Vec<Histogram>,
-    /// Ascending by (partition, offset).
-    pub exemplars: Vec<Exemplar>,
 }
 
-/// One event that a person may look at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Exemplar {
-    pub partition: i32,
-    pub offset: i64,
-    pub cell: u16,
-    pub trace_id: Option<String>,
-    /// Parallel to the projection's measured slots.
-    pub values: Vec<Option<i64>>,
+impl CellsDelta {
+    /// The same as another version of the rules keeps it; values it does not know begin empty.
+    pub fn moved(&self, from: &Cells, to: &Cells) -> Cow<'_, CellsDelta> {
+        let same_values = || from.measured.iter().map(|m| m.name).eq(to.measured.iter().map(|m| m.name));
+        if from.atoms == to.atoms && same_values() {
+            return Cow::Borrowed(self);
+        }
+        let mut cells = Vec::new();
+        for &(cell, events) in &self.cells {
+            add_cell(&mut cells, move_cell(cell, &from.atoms, &to.atoms), events);
+        }
+        let value =
+            |name| from.measured.iter().position(|m| m.name == name).and_then(|at| self.values.get(at));
+        let values = to.measured.iter().map(|m| value(m.name).cloned().unwrap_or_default()).collect();
+        Cow::Owned(CellsDelta { cells, values })
+    }
 }
 
 /// How far a consumer group is behind on one partition.

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-use super::alert::{AlertRule, RuleKind};
+use super::alert::{AlertRule, Feed, RuleKind};
 use super::event::Event;
 use super::expr::{Atom, Condition};
 use super::rules::Rules;
@@ -31,8 +31,11 @@ pub struct Projection {
     pub source: usize,
     pub by: Vec<Slot>,
     pub limit: u32,
-    /// Names the projection across versions; seeds the way its keys spread over the shards.
+    /// Names the projection across versions.
     pub id: u64,
+    /// Seeds the way its keys spread over the shards; one and the same wherever there is nothing to group by, so that
+    /// one shard sees all of that.
+    pub spread: u64,
     pub body: Body,
 }
 
@@ -40,8 +43,33 @@ pub struct Projection {
 pub enum Body {
     /// A row for each hour: index into the source's rollups, and the hash of what its columns compute.
     Hourly { rollup: usize, signature: u64 },
-    /// Counts of events by cell and second.
-    Cells(Vec<NamedAtom>),
+    /// Counts of events by cell and second, and histograms of what rules show.
+    Cells(Cells),
+    /// How far a consumer group is behind: None is our own.
+    Lag(Option<String>),
+}
+
+/// What a projection of cells keeps of an event.
+#[derive(Debug, Default)]
+pub struct Cells {
+    pub atoms: Vec<NamedAtom>,
+    pub measured: Vec<Measured>,
+}
+
+/// A value some rule shows: recorded for the events that its filter lets count.
+#[derive(Debug)]
+pub struct Measured {
+    /// Hash of the canonical text, by which histograms outlive a change of rules.
+    pub name: u64,
+    pub what: Value,
+    pub filter: Condition,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    Field(Slot),
+    /// Kafka timestamp less event time, in microseconds.
+    Age,
 }
 
 /// A field test and the hash of its canonical text, by which counts outlive a change of rules.
@@ -54,13 +82,52 @@ pub struct NamedAtom {
 /// A rule and where its counts are.
 #[derive(Debug)]
 pub struct Watched {
-    /// Index into `Plan::projections`.
-    pub projection: usize,
-    /// For each cell, whether its events count at all, and whether they are bad.
-    pub total: Vec<bool>,
-    pub bad: Vec<bool>,
+    /// Parallel to the rule's own.
+    pub feeds: Vec<WatchedFeed>,
+    /// LAG: index into `Plan::projections`.
+    pub lag: Option<usize>,
     /// 16 hex digits over all that the rule says.
     pub spec_hash: String,
+    /// The same over what is counted alone: while it stays, counts and episodes go on.
+    pub identity: u64,
+}
+
+#[derive(Debug)]
+pub struct WatchedFeed {
+    /// Index into `Plan::projections`.
+    pub projection: usize,
+    pub tallies: Tallies,
+    /// Index into the projection's measured values.
+    pub measured: Option<usize>,
+}
+
+/// How a rule reads cells.
+#[derive(Debug, Default)]
+pub struct Tallies {
+    /// For each cell, whether its events count at all, and whether they are bad.
+    pub total: CellSet,
+    pub bad: CellSet,
+    /// For each level of a QUANTILE or FRESHNESS, whether they are beyond its threshold.
+    pub over: Vec<CellSet>,
+}
+
+/// Some of the cells a projection can have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CellSet(Vec<u64>);
+
+impl CellSet {
+    pub fn of(atoms: usize, is_in: impl Fn(usize) -> bool) -> CellSet {
+        let mut words = vec![0; (1usize << atoms).div_ceil(64)];
+        for cell in (0..1usize << atoms).filter(|&cell| is_in(cell)) {
+            words[cell / 64] |= 1 << (cell % 64);
+        }
+        CellSet(words)
+    }
+
+    pub fn has(&self, cell: u16) -> bool {
+        let cell = usize::from(cell);
+        self.0.get(cell / 64).is_some_and(|word| word >> (cell % 64) & 1 == 1)
+    }
 }
 
 impl Plan {
@@ -69,21 +136,28 @@ impl Plan {
         let mut projections = Vec::new();
         for (at, source) in rules.sources.iter().enumerate() {
             for (rollup_at, rollup) in source.rollups.iter().enumerate() {
+                let id = hash(&["hourly", &rollup.table]);
                 projections.push(Projection {
                     source: at,
                     by: rollup.by.clone(),
                     limit: rollup.limit,
-                    id: hash(&["hourly", &rollup.table]),
+                    id,
+                    spread: id,
                     body: Body::Hourly { rollup: rollup_at, signature: signature(source, rollup) },
                 });
             }
         }
         let mut homes = Vec::new();
         for rule in &rules.alerts {
-            homes.push(home(&rules, rule, &mut projections)?);
+            let feeds = rule.feeds.iter().map(|feed| home(&rules, rule, feed, &mut projections));
+            homes.push(feeds.collect::<Result<Vec<_>, _>>()?);
         }
-        let watched = rules.alerts.iter().zip(homes).map(|(rule, at)| watch(rule, at, &projections[at]));
-        let watched = watched.collect();
+        let watched: Vec<Watched> = rules
+            .alerts
+            .iter()
+            .zip(homes)
+            .map(|(rule, homes)| watch(&rules, rule, &homes, &mut projections))
+            .collect();
         Ok(Plan { version, rules, projections, watched })
     }
 
@@ -94,7 +168,7 @@ impl Plan {
     pub fn rollup_of(&self, projection: &Projection) -> Option<&Rollup> {
         match projection.body {
             Body::Hourly { rollup, .. } => Some(&self.source_of(projection).rollups[rollup]),
-            Body::Cells(_) => None,
+            Body::Cells(_) | Body::Lag(_) => None,
         }
     }
 
@@ -105,9 +179,10 @@ impl Plan {
         Some(TableOf { source: self.source_of(projection), rollup: self.rollup_of(projection)?, signature })
     }
 
-    /// Rules judged from the counts of this projection, with their index in `rules.alerts`.
+    /// Rules that read this projection, with their index in `rules.alerts`.
     pub fn rules_of(&self, projection: usize) -> impl Iterator<Item = (usize, &Watched)> {
-        self.watched.iter().enumerate().filter(move |(_, watched)| watched.projection == projection)
+        let reads = move |watched: &Watched| watched.feeds.iter().any(|feed| feed.projection == projection);
+        self.watched.iter().enumerate().filter(move |(_, watched)| reads(watched))
     }
 }
 
@@ -136,8 +211,8 @@ impl TableOf<'_> {
 /// Too many different conditions on one grouping.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "rule {document}/{rule}: the rules of source {source_name} with this group_by test more than {ATOMS_MAX} different \
-     field conditions; give some of them another group_by or share conditions"
+    "rule {document}/{rule} tests more than {ATOMS_MAX} different conditions on fields of source {source_name}; say it \
+     with fewer, or as several rules"
 )]
 pub struct PlanError {
     pub document: String,
@@ -145,9 +220,10 @@ pub struct PlanError {
     pub source_name: String,
 }
 
-/// The cell of an event: bit i is the truth of atom i.
-pub fn cell_of(atoms: &[NamedAtom], event: &Event) -> u16 {
-    atoms.iter().enumerate().fold(0, |cell, (i, named)| cell | u16::from(named.atom.holds(event)) << i)
+/// The cell of an event of this age: bit i is the truth of atom i.
+pub fn cell_of(atoms: &[NamedAtom], event: &Event, age_us: i64) -> u16 {
+    let bit = |named: &NamedAtom| u16::from(named.atom.holds(event, age_us));
+    atoms.iter().enumerate().fold(0, |cell, (i, named)| cell | bit(named) << i)
 }
 
 /// The same cell under another list of atoms; an atom unknown to `from` is false.
@@ -158,25 +234,55 @@ pub fn move_cell(cell: u16, from: &[NamedAtom], to: &[NamedAtom]) -> u16 {
     })
 }
 
-/// Finds or makes the projection whose cells tell this rule's conditions.
-fn home(rules: &Rules, rule: &AlertRule, projections: &mut Vec<Projection>) -> Result<usize, PlanError> {
+/// Finds or makes the projection whose cells tell the conditions of this feed.
+fn home(
+    rules: &Rules,
+    rule: &AlertRule,
+    feed: &Feed,
+    projections: &mut Vec<Projection>,
+) -> Result<usize, PlanError> {
     let error = || PlanError {
         document: rule.document.clone(),
         rule: rule.name.clone(),
-        source_name: rule.source.clone(),
+        source_name: feed.source.clone(),
     };
-    let source_at = rules.sources.iter().position(|s| s.name == rule.source).ok_or_else(error)?;
+    let source_at = rules.sources.iter().position(|s| s.name == feed.source).ok_or_else(error)?;
     let source = &rules.sources[source_at];
-    let by: Vec<&str> = rule.group_by.iter().map(|&slot| source.fields[slot].name.as_str()).collect();
-    let id = hash(&["cells", &source.name, &by.join("\u{1f}"), &rule.group_limit.to_string()]);
-    let at = projections.iter().position(|p| p.id == id).unwrap_or_else(|| {
-        let body = Body::Cells(Vec::new());
-        let (by, limit) = (rule.group_by.clone(), rule.group_limit);
-        projections.push(Projection { source: source_at, by, limit, id, body });
-        projections.len() - 1
-    });
-    let Body::Cells(atoms) = &mut projections[at].body else { return Err(error()) };
-    for condition in conditions(&rule.kind) {
+    let wanted = atoms_of(rule, feed, source);
+    if wanted.len() > ATOMS_MAX {
+        return Err(error());
+    }
+    let by: Vec<&str> = feed.group_by.iter().map(|&slot| source.fields[slot].name.as_str()).collect();
+    let (by, limit) = (by.join("\u{1f}"), rule.group_limit.to_string());
+    // The first of this grouping that has room for what is new.
+    for n in 0.. {
+        let id = hash(&["cells", &source.name, &by, &limit, &n.to_string()]);
+        let at = projections.iter().position(|p| p.id == id).unwrap_or_else(|| {
+            let spread = if feed.group_by.is_empty() { hash(&["ungrouped"]) } else { id };
+            let (by, limit) = (feed.group_by.clone(), rule.group_limit);
+            let body = Body::Cells(Cells::default());
+            projections.push(Projection { source: source_at, by, limit, id, spread, body });
+            projections.len() - 1
+        });
+        let Body::Cells(Cells { atoms, .. }) = &mut projections[at].body else { continue };
+        let is_new = |new: &&NamedAtom| atoms.iter().all(|known| known.name != new.name);
+        if atoms.len() + wanted.iter().filter(is_new).count() <= ATOMS_MAX {
+            for atom in wanted {
+                if atoms.iter().all(|known| known.name != atom.name) {
+                    atoms.push(atom);
+                }
+            }
+            return Ok(at);
+        }
+    }
+    Err(error())
+}
+
+/// The atoms of all that a rule asks of one source.
+fn atoms_of(rule: &AlertRule, feed: &Feed, source: &Source) -> Vec<NamedAtom> {
+    let mut atoms: Vec<NamedAtom> = Vec::new();
+    let over = rule.levels.iter().filter_map(|level| level.over.as_ref());
+    for condition in [&feed.filter, &feed.bad].into_iter().chain(over) {
         condition.each_atom(&mut |atom| {
             let name = hash(&["atom", &atom_text(source, atom)]);
             if atoms.iter().all(|known| known.name != name) {
@@ -184,30 +290,82 @@ fn home(rules: &Rules, rule: &AlertRule, projections: &mut Vec<Projection>) -> R
             }
         });
     }
-    if atoms.len() > ATOMS_MAX { Err(error()) } else { Ok(at) }
+    atoms
 }
 
-fn conditions(kind: &RuleKind) -> [&Condition; 2] {
+fn watch(rules: &Rules, rule: &AlertRule, homes: &[usize], projections: &mut Vec<Projection>) -> Watched {
+    let mut identity = format!("{:?}", rule.kind);
+    let mut feeds = Vec::new();
+    for (feed, &at) in rule.feeds.iter().zip(homes) {
+        let source = &rules.sources[projections[at].source];
+        let texts = [&feed.filter, &feed.bad].map(|condition| condition_text(source, condition));
+        identity.push_str(&format!("{:x} {} {}", projections[at].id, texts[0], texts[1]));
+        let Body::Cells(cells) = &mut projections[at].body else { continue };
+        let measured = shown_value(&rule.kind).map(|what| measure(cells, source, what, &feed.filter));
+        feeds.push(WatchedFeed { projection: at, tallies: tallies(rule, feed, &cells.atoms), measured });
+    }
+    let lag = match &rule.kind {
+        RuleKind::Lag { source, lag } => lag_home(rules, source, lag.consumer_group.as_deref(), projections),
+        _ => None,
+    };
+    let spec_hash = format!("{:016x}", hash(&["rule", &format!("{rule:?}")]));
+    Watched { feeds, lag, spec_hash, identity: hash(&["identity", &identity]) }
+}
+
+fn shown_value(kind: &RuleKind) -> Option<Value> {
     match kind {
-        RuleKind::Ratio { filter, bad } => [filter, bad],
+        RuleKind::Quantile { of, .. } => Some(Value::Field(*of)),
+        RuleKind::Freshness { .. } => Some(Value::Age),
+        RuleKind::Ratio
+        | RuleKind::Count
+        | RuleKind::Rate
+        | RuleKind::Absence
+        | RuleKind::Lag { .. }
+        | RuleKind::BurnRate
+        | RuleKind::Budget
+        | RuleKind::Composite(_) => None,
     }
 }
 
-fn watch(rule: &AlertRule, at: usize, projection: &Projection) -> Watched {
-    let atoms: &[NamedAtom] = match &projection.body {
-        Body::Cells(atoms) => atoms,
-        Body::Hourly { .. } => &[],
+/// The place of a value among those the projection records.
+fn measure(cells: &mut Cells, source: &Source, what: Value, filter: &Condition) -> usize {
+    let text = match what {
+        Value::Field(slot) => field_text(source, slot),
+        Value::Age => "age".into(),
     };
-    let truth_table = |condition: &Condition| -> Vec<bool> {
-        let truth = |cell: usize, atom: &Atom| {
-            atoms.iter().position(|known| known.atom == *atom).is_some_and(|i| cell >> i & 1 == 1)
-        };
-        (0..1usize << atoms.len()).map(|cell| condition.evaluate(&|atom| truth(cell, atom))).collect()
+    let name = hash(&["measured", &text, &condition_text(source, filter)]);
+    cells.measured.iter().position(|known| known.name == name).unwrap_or_else(|| {
+        cells.measured.push(Measured { name, what, filter: filter.clone() });
+        cells.measured.len() - 1
+    })
+}
+
+fn lag_home(
+    rules: &Rules,
+    source: &str,
+    group: Option<&str>,
+    projections: &mut Vec<Projection>,
+) -> Option<usize> {
+    let source_at = rules.sources.iter().position(|s| s.name == source)?;
+    let id = hash(&["lag", source, group.unwrap_or_default()]);
+    Some(projections.iter().position(|p| p.id == id).unwrap_or_else(|| {
+        let spread = hash(&["ungrouped"]);
+        let body = Body::Lag(group.map(str::to_owned));
+        projections.push(Projection { source: source_at, by: Vec::new(), limit: 1, id, spread, body });
+        projections.len() - 1
+    }))
+}
+
+fn tallies(rule: &AlertRule, feed: &Feed, atoms: &[NamedAtom]) -> Tallies {
+    let holds = |condition: &Condition, cell: usize| {
+        let at = |atom: &Atom| atoms.iter().position(|known| known.atom == *atom);
+        condition.evaluate(&|atom| at(atom).is_some_and(|i| cell >> i & 1 == 1))
     };
-    let [filter, bad] = conditions(&rule.kind).map(truth_table);
-    let bad = filter.iter().zip(bad).map(|(&counts, bad)| counts && bad).collect();
-    let spec_hash = format!("{:016x}", hash(&["rule", &format!("{rule:?}")]));
-    Watched { projection: at, total: filter, bad, spec_hash }
+    let counts = |cell| holds(&feed.filter, cell);
+    let both =
+        |condition: &Condition| CellSet::of(atoms.len(), |cell| counts(cell) && holds(condition, cell));
+    let over = rule.levels.iter().filter_map(|level| level.over.as_ref());
+    Tallies { total: CellSet::of(atoms.len(), counts), bad: both(&feed.bad), over: over.map(both).collect() }
 }
 
 /// What the columns compute, in words that adding or moving a field does not change.
@@ -270,6 +428,7 @@ fn atom_text(source: &Source, atom: &Atom) -> String {
         Atom::NumberIn { slot, constants } => format!("{} in {constants:?}", field(*slot)),
         Atom::TextIn { slot, constants } => format!("{} in {constants:?}", field(*slot)),
         Atom::TextPrefix { slot, prefix } => format!("{}.startsWith({prefix:?})", field(*slot)),
+        Atom::Age { op, constant } => format!("age {op:?} {constant}"),
     }
 }
 

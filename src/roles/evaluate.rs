@@ -365,7 +365,7 @@ fn count(context: &Context, outputs: &[Output]) {
             Output::HourGone(gone) => {
                 context.metrics.dead_letters(&gone.source, Reason::HourGone).inc_by(gone.event_count);
             }
-            Output::Heartbeat(_) => {}
+            Output::SloHour(_) | Output::RuleHour(_) | Output::Status(_) | Output::Heartbeat(_) => {}
         }
     }
 }

@@ -77,6 +77,7 @@ impl OutputTopics {
         match output {
             Output::Row(row) => self.row(row).into_iter().collect(),
             Output::Breach(breach) => self.breach(breach, emitted_at_us),
+            Output::SloHour(_) | Output::RuleHour(_) | Output::Status(_) => Vec::new(),
             Output::Heartbeat(heartbeat) => vec![self.heartbeat(heartbeat)],
             Output::HourGone(gone) => vec![self.hour_gone(gone)],
         }

@@ -111,12 +111,13 @@ fn decode_partial(body: &[u8]) -> Result<Partial, PartialError> {
 mod tests {
     use super::*;
     use crate::core::key::Key;
-    use crate::core::partial::DeltaBody;
+    use crate::core::partial::{CellsDelta, DeltaBody};
     use proptest::prelude::*;
 
     fn delta(n: i64) -> Delta {
         let key = Key::from_columns(&[format!("key-{n}")]);
-        Delta { projection: 3, key, pane: n, body: DeltaBody::Cells(vec![(1, n as u64 + 1)]) }
+        let cells = CellsDelta { cells: vec![(1, n as u64 + 1)], values: Vec::new() };
+        Delta { projection: 3, key, pane: n, body: DeltaBody::Cells(cells) }
     }
 
     fn clock() -> Clock {
@@ -132,6 +133,7 @@ mod tests {
             late: 0,
             shard_events: 4,
             max_event_us: Some(-5),
+            min_event_us: Some(-9),
             idle: false,
             lag: 0,
             gap: None,

@@ -30,10 +30,10 @@ fn alert_rules_are_checked() {
     );
     let dear = Atom::Number { slot: 2, op: Comparison::Greater, constant: 100 };
     let good = parse_rule(&right.replace("bad:", "good:")).unwrap();
-    assert_eq!(
-        good.alerts[0].kind,
-        RuleKind::Ratio { filter: Condition::True, bad: Condition::Not(Box::new(Condition::Atom(dear))) }
-    );
+    assert_eq!(good.alerts[0].kind, RuleKind::Ratio);
+    let feed = &good.alerts[0].feeds[0];
+    assert_eq!(feed.filter, Condition::True);
+    assert_eq!(feed.bad, Condition::Not(Box::new(Condition::Atom(dear))));
     let table = [
         ("kind: RATIO", "kind: COUNT", "`kind`: kind COUNT is not supported yet; supported: RATIO"),
         ("kind: RATIO", "kind: RATE", "`kind`: kind RATE is not supported yet; supported: RATIO"),

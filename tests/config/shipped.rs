@@ -83,7 +83,8 @@ fn shipped_error_rate_is_as_declared() {
     let at_least_500 = Atom::Number { slot: status, op: Comparison::GreaterOrEqual, constant: 500 };
     let listed = Atom::NumberIn { slot: status, constants: vec![0, 408, 499] };
     let bad = Condition::Or(vec![Condition::Atom(at_least_500), Condition::Atom(listed)]);
-    assert_eq!(rule.kind, RuleKind::Ratio { filter: Condition::True, bad });
+    assert_eq!(rule.kind, RuleKind::Ratio);
+    assert_eq!((&rule.feeds[0].filter, &rule.feeds[0].bad), (&Condition::True, &bad));
     let levels: Vec<_> =
         rule.levels.iter().map(|l| (l.severity, l.threshold_billionths, l.window_s)).collect();
     assert_eq!(levels, [(0, 50_000_000, 45), (2, 10_000_000, 300)], "gravest first");
@@ -93,7 +94,7 @@ fn shipped_error_rate_is_as_declared() {
     assert_eq!(rule.service.as_deref(), Some("platform"));
     let by_service = &rules.alerts[1];
     assert_eq!(
-        (by_service.group_by.clone(), by_service.group_limit),
+        (by_service.feeds[0].group_by.clone(), by_service.group_limit),
         (vec![source.slot("service").unwrap()], 500)
     );
 }

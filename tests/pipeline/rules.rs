@@ -66,8 +66,16 @@ fn traffic() -> Vec<Sent> {
 
 #[test]
 fn rules_change_while_workers_go_on() {
-    let before = rules(&[("gone", "status == 503", "10%"), ("changed", "status == 503", "10%")]);
-    let after = rules(&[("added", "status == 404", "10%"), ("changed", "status == 503", "20%")]);
+    let before = rules(&[
+        ("gone", "status == 503", "10%"),
+        ("raised", "status == 503", "10%"),
+        ("recounted", "status == 503", "10%"),
+    ]);
+    let after = rules(&[
+        ("added", "status == 404", "10%"),
+        ("raised", "status == 503", "20%"),
+        ("recounted", "status == 503 || status == 500", "10%"),
+    ]);
     let arrivals = requests(traffic());
     for seed in 1..=3 {
         let setup = Setup { seed, workers: 2, shards: 2, partitions: 3, mishaps: true };
@@ -94,10 +102,11 @@ fn rules_change_while_workers_go_on() {
         assert!(stayed.len() > 1);
         assert_eq!(told["test/by-service"].episodes(), stayed, "seed {seed}");
         assert_eq!(told["test/gone"].reasons(), BTreeSet::from(["RULE_REMOVED".to_owned()]));
-        assert!(
-            told["test/changed"].reasons().len() == 2
-                && told["test/changed"].reasons().contains("RULE_REMOVED")
-        );
+        // Another threshold goes on with the same counts and episodes, another count begins anew.
+        let raised = told["test/raised"].reasons();
+        assert!(!raised.is_empty() && !raised.contains("RULE_REMOVED"), "{raised:?}");
+        let recounted = told["test/recounted"].reasons();
+        assert!(recounted.len() == 2 && recounted.contains("RULE_REMOVED"), "{recounted:?}");
         let added = told["test/added"].episodes();
         assert!(!added.is_empty() && added.iter().all(|episode| episode.onset_s > applied_s), "{added:?}");
     }

@@ -162,7 +162,13 @@ pub fn rules() -> Rules {
             rollup("request_log_total_hourly", vec![], total),
         ],
     };
-    Rules { sources: vec![source], alerts: vec![], severities: Severities { levels: vec![] } }
+    Rules {
+        sources: vec![source],
+        alerts: vec![],
+        severities: Severities { levels: vec![] },
+        services: vec![],
+        maintenance: vec![],
+    }
 }
 
 pub const HOUR: &str = "2025-10-31T02:00:00.000000Z";

@@ -68,7 +68,7 @@ impl Measure {
     pub fn fold(&mut self, aggregate: &Aggregate, event: &Event, at_us: i64, position: Position) {
         match (self, aggregate) {
             (Measure::Count(count), Aggregate::Count(condition)) => {
-                *count += u64::from(condition.holds(event))
+                *count += u64::from(condition.holds(event, age_us(position.timestamp_us, at_us)))
             }
             (Measure::Sum(sum), Aggregate::Sum(slot)) => {
                 *sum += i128::from(event.number(*slot).unwrap_or(0));

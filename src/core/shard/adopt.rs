@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use super::breach::Told;
-use super::counts::{Counts, atoms_of, resolution_of};
+use super::counts::{Counts, resolution_of};
 use super::table::Table;
 use super::{Shard, Since, Violation, rule_name};
+use crate::core::alert::Level;
+use crate::core::key::Key;
 use crate::core::output::Output;
 use crate::core::plan::{Body, Plan};
 use crate::core::rules::Rules;
+use crate::core::slo::episode::Change;
 use crate::core::time::second_of;
 
 /// Versions whose deltas may still be on their way.
@@ -79,10 +82,16 @@ impl Shard {
 
     pub(super) fn adopt_counts(&mut self, before: Option<&Plan>, plan: &Plan) {
         self.counts.retain(|id, _| plan.projections.iter().any(|p| p.id == *id));
+        self.lags.retain(|id, _| plan.projections.iter().any(|p| p.id == *id));
         for (at, projection) in plan.projections.iter().enumerate() {
-            if !matches!(projection.body, Body::Cells(_)) {
-                continue;
-            }
+            let cells = match &projection.body {
+                Body::Cells(cells) => cells,
+                Body::Lag(_) => {
+                    self.lags.entry(projection.id).or_default();
+                    continue;
+                }
+                Body::Hourly { .. } => continue,
+            };
             let resolution = resolution_of(plan, at);
             match self.counts.get_mut(&projection.id) {
                 None => {
@@ -92,35 +101,40 @@ impl Shard {
                     let old = before.and_then(|b| {
                         b.projections.iter().position(|p| p.id == projection.id).map(|i| (b, i))
                     });
-                    if let Some((before, old)) = old {
-                        counts.adopt(resolution, atoms_of(before, old), atoms_of(plan, at));
+                    if let Some((before, old)) = old
+                        && let Body::Cells(old) = &before.projections[old].body
+                    {
+                        counts.adopt(resolution, old, cells);
                     }
                 }
             }
         }
     }
 
-    /// A rule that is gone, or says something else now, closes its episodes.
+    /// A rule that is gone, or counts something else now, closes its episodes; one with other levels goes on.
     fn close_changed_rules(&mut self, before: &Plan, plan: &Plan, outputs: &mut Vec<Output>) {
         for (at, watched) in before.watched.iter().enumerate() {
-            let name = rule_name(before, at);
-            let same =
-                |i: &usize| rule_name(plan, *i) == name && plan.watched[*i].spec_hash == watched.spec_hash;
-            if (0..plan.watched.len()).any(|i| same(&i)) {
-                continue;
-            }
+            let (rule, name) = (&before.rules.alerts[at], rule_name(before, at));
+            let now = (0..plan.watched.len()).find(|&i| rule_name(plan, i) == name);
+            let same = |now: &usize| plan.watched[*now].identity == watched.identity;
+            let changes = match now.filter(same) {
+                Some(now) if plan.watched[now].spec_hash == watched.spec_hash => continue,
+                Some(now) => {
+                    let was = |level: &Level| rule.levels.iter().position(|old| old.name == level.name);
+                    let moved: Vec<_> = plan.rules.alerts[now].levels.iter().map(was).collect();
+                    self.adopt_levels(before, at, &moved);
+                    continue;
+                }
+                None => self.remove_rule(before, at),
+            };
             self.since_s.remove(&name);
-            let projection = &before.projections[watched.projection];
-            let source = &before.source_of(projection).name;
-            let Some(counts) = self.counts.get_mut(&projection.id) else { continue };
-            let Some(clock) = self.sources.get(source) else { continue };
-            for (key, change) in counts.remove_rule(&name) {
+            let Some(clock) = self.slowest_clock(before, at) else { continue };
+            for (key, change) in changes {
                 let told = Told {
                     plan: before,
                     rule: at,
                     key: &key,
-                    panes: counts.panes(&key),
-                    since_s: i64::MIN / 2,
+                    judged: None,
                     clock,
                     log_s: second_of(self.log_us),
                     version: self.version,
@@ -129,5 +143,32 @@ impl Shard {
                 outputs.push(Output::Breach(Box::new(told.breach(&change))));
             }
         }
+    }
+
+    fn adopt_levels(&mut self, before: &Plan, rule: usize, moved: &[Option<usize>]) {
+        let name = rule_name(before, rule);
+        for feed in &before.watched[rule].feeds {
+            if let Some(counts) = self.counts.get_mut(&before.projections[feed.projection].id) {
+                counts.adopt_levels(&name, moved);
+            }
+        }
+        if let Some(joint) = self.joint.get_mut(&name) {
+            joint.watch_mut().adopt_levels(moved);
+        }
+    }
+
+    fn remove_rule(&mut self, before: &Plan, rule: usize) -> Vec<(Key, Change)> {
+        let name = rule_name(before, rule);
+        let mut changes = Vec::new();
+        for feed in &before.watched[rule].feeds {
+            if let Some(counts) = self.counts.get_mut(&before.projections[feed.projection].id) {
+                changes.extend(counts.remove_rule(&name));
+            }
+        }
+        if let Some(mut joint) = self.joint.remove(&name) {
+            let ended = joint.watch_mut().remove();
+            changes.extend(ended.into_iter().map(|change| (Key::from_packed(&[]), change)));
+        }
+        changes
     }
 }

@@ -2,26 +2,28 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::core::alert::{AlertRule, Level, Side};
+use crate::core::alert::{AlertRule, LagUnit, Level, RuleKind, Side};
 use crate::core::clock::SourceClock;
 use crate::core::key::{Key, OTHER};
-use crate::core::output::{Breach, BreachWindow, Completeness};
+use crate::core::objective::Objective;
+use crate::core::output::{Breach, BreachWindow, Completeness, Evidence, SloFacts};
 use crate::core::plan::Plan;
 use crate::core::slo::episode::Change;
-use crate::core::slo::pane::Panes;
-use crate::core::slo::watch::Judged;
+use crate::core::slo::judge::{Judged, burn_billionths};
 
 /// An opening judged this far behind log time is history: nobody should be paged for it.
 const STALE_AFTER_S: i64 = 60;
+
+/// Histograms keep 3 significant digits.
+const HISTOGRAM_ERROR_BILLIONTHS: i64 = 1_000_000;
 
 /// Where a change comes from.
 pub struct Told<'a> {
     pub plan: &'a Plan,
     pub rule: usize,
     pub key: &'a Key,
-    /// None when the group is gone.
-    pub panes: Option<&'a Panes>,
-    pub since_s: i64,
+    /// None when the rule is gone.
+    pub judged: Option<Judged<'a>>,
     pub clock: &'a SourceClock,
     pub log_s: i64,
     pub version: i64,
@@ -61,10 +63,18 @@ impl Told<'_> {
                 Side::Below => "below",
             },
             threshold: level.threshold_text.clone(),
-            unit: "ratio",
+            unit: unit(self.plan, rule),
             labels,
             group,
             windows: self.windows(rule, change.judged_s),
+            slo: rule.objective.as_ref().map(|objective| SloFacts {
+                slo: objective.slo.clone(),
+                objective: objective.name.clone(),
+                target_billionths: objective.target_billionths,
+            }),
+            budget: None,
+            evidence: Evidence::default(),
+            suppressed_by: Vec::new(),
             onset_s: change.shown.onset_s,
             opened_s: change.shown.opened_s,
             recovered_s: change.shown.recovered_s,
@@ -91,10 +101,11 @@ impl Told<'_> {
 
     /// Group labels by field name, sorted.
     fn group(&self, rule: &AlertRule) -> Vec<(String, String)> {
-        let fields = self.plan.rules.source(&rule.source).map(|source| &source.fields);
+        let Some(feed) = rule.feeds.first() else { return Vec::new() };
+        let fields = self.plan.rules.source(&feed.source).map(|source| &source.fields);
         let name = |slot: usize| fields.and_then(|f| f.get(slot)).map(|f| f.name.clone()).unwrap_or_default();
         let columns = self.key.columns().map(str::to_owned);
-        let mut group: Vec<_> = rule.group_by.iter().map(|&slot| name(slot)).zip(columns).collect();
+        let mut group: Vec<_> = feed.group_by.iter().map(|&slot| name(slot)).zip(columns).collect();
         if !group.is_empty() && group.iter().all(|(_, value)| value == OTHER) {
             // Every shard has an `_OTHER` of its own, and each has its own episodes.
             group.push(("shard".into(), self.shard.to_string()));
@@ -103,25 +114,68 @@ impl Told<'_> {
         group
     }
 
+    /// Every level's window as it stands at the second judged, gravest first.
     fn windows(&self, rule: &AlertRule, judged_s: i64) -> Vec<BreachWindow> {
-        let Some(panes) = self.panes else { return Vec::new() };
-        let watched = &self.plan.watched[self.rule];
-        let judged = Judged { rule, watched, panes, since_s: self.since_s };
-        let window = |level: &Level| {
-            let (start_s, end_s) = judged.bounds(level, judged_s);
-            let sum = judged.window(level, judged_s);
-            let covered_s = (end_s - start_s).clamp(0, level.window_s);
-            BreachWindow {
-                name: self.plan.rules.severities.levels[level.severity].name.clone(),
-                start_s,
-                end_s,
-                good: sum.total - sum.bad,
-                bad: sum.bad,
-                total: sum.total,
-                coverage_billionths: covered_s * 1_000_000_000 / level.window_s.max(1),
+        let Some(judged) = self.judged else { return Vec::new() };
+        let mut windows = Vec::new();
+        for (at, level) in rule.levels.iter().enumerate() {
+            windows.push(window(judged, at, level.name.clone(), level.window_s, judged_s));
+            if let Some(short_s) = level.short_window_s {
+                windows.push(window(judged, at, format!("{} short", level.name), short_s, judged_s));
             }
-        };
-        rule.levels.iter().map(window).collect()
+        }
+        windows
+    }
+}
+
+fn window(judged: Judged<'_>, level_at: usize, name: String, window_s: i64, end_s: i64) -> BreachWindow {
+    let bounds = judged.bounds(window_s, end_s);
+    let (kind, allowed) =
+        (&judged.rule.kind, judged.rule.objective.as_ref().map(Objective::allowed_billionths));
+    let (quantile, sum) = match kind {
+        RuleKind::Quantile { quantile, .. } | RuleKind::Freshness { quantile } => {
+            (Some(*quantile), judged.over(level_at, bounds))
+        }
+        _ => (None, judged.sum(bounds)),
+    };
+    let burn = allowed.and_then(|allowed| burn_billionths(sum, allowed.into()));
+    let value = match quantile {
+        Some(quantile) => judged.quantile_billionths(quantile, bounds),
+        None if matches!(kind, RuleKind::BurnRate) => burn,
+        None => judged.read(level_at, end_s).value_billionths,
+    };
+    BreachWindow {
+        name,
+        start_s: bounds.start_s,
+        end_s,
+        good: sum.total - sum.bad,
+        bad: sum.bad,
+        total: sum.total,
+        coverage_billionths: bounds.coverage_billionths,
+        value_billionths: value,
+        value_error_billionths: quantile.map(|_| HISTOGRAM_ERROR_BILLIONTHS),
+        burn_rate_billionths: burn,
+    }
+}
+
+/// What values and thresholds of a rule are counted in.
+fn unit(plan: &Plan, rule: &AlertRule) -> String {
+    let of_field = |slot: usize| {
+        let source = rule.feeds.first().and_then(|feed| plan.rules.source(&feed.source));
+        source.and_then(|source| source.fields.get(slot)).map(|field| field.unit.clone())
+    };
+    match &rule.kind {
+        RuleKind::Ratio | RuleKind::Budget | RuleKind::Composite(_) => "ratio".into(),
+        RuleKind::Quantile { of, .. } => {
+            of_field(*of).filter(|unit| !unit.is_empty()).unwrap_or_else(|| "1".into())
+        }
+        RuleKind::Freshness { .. } | RuleKind::Absence => "s".into(),
+        RuleKind::Lag { lag, .. } => match lag.unit {
+            LagUnit::Seconds => "s".into(),
+            LagUnit::Messages => "messages".into(),
+        },
+        RuleKind::Count | RuleKind::BurnRate => "1".into(),
+        RuleKind::Rate => "1/s".into(),
     }
 }
 

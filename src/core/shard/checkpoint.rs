@@ -11,12 +11,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::counts::Group;
+use super::joint::Joint;
 use super::table::{Entry, HourProgress};
 use super::{Shard, ShardOptions, Since};
 use crate::core::clock::SourceClock;
 use crate::core::key::Key;
 use crate::core::plan::Plan;
 use crate::core::rules::Rules;
+use crate::core::slo::lag::Samples;
 use crate::core::slo::watch::Progress;
 
 /// First byte of every changelog value; another one is written by a release this one cannot read.
@@ -57,6 +59,8 @@ struct Meta {
     heartbeat_due_us: i64,
     hours: BTreeMap<u64, Vec<(i64, HourProgress)>>,
     progress: BTreeMap<u64, Option<Progress>>,
+    lags: BTreeMap<u64, Samples>,
+    joint: BTreeMap<String, Joint>,
 }
 
 /// Keeps the changelog of one shard.
@@ -258,6 +262,8 @@ impl Shard {
             heartbeat_due_us: self.heartbeat_due_us,
             hours: self.tables.iter().map(|(&id, table)| (id, hours(table))).collect(),
             progress: self.counts.iter().map(|(&id, counts)| (id, counts.progress())).collect(),
+            lags: self.lags.clone(),
+            joint: self.joint.clone(),
         }
     }
 
@@ -276,6 +282,8 @@ impl Shard {
             shard.adopt_tables(None, &plan);
             shard.adopt_counts(None, &plan);
         }
+        shard.lags.extend(meta.lags);
+        shard.joint = meta.joint;
         for (id, hours) in meta.hours {
             if let Some(table) = shard.tables.get_mut(&id) {
                 hours.into_iter().for_each(|(hour_us, progress)| table.restore_progress(hour_us, progress));

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::core::alert::RuleKind;
 use crate::core::key::Key;
-use crate::core::plan::{Body, NamedAtom, Plan, move_cell};
+use crate::core::partial::CellsDelta;
+use crate::core::plan::{Cells, Plan};
 use crate::core::slo::episode::Change;
+use crate::core::slo::judge::{Counted, Covered, Input, Judged};
 use crate::core::slo::pane::{Panes, Resolution};
-use crate::core::slo::watch::{Judged, Progress, Watch};
+use crate::core::slo::watch::{Progress, Watch};
 
 #[derive(Debug)]
 pub struct Counts {
@@ -35,15 +38,13 @@ pub struct Group {
 pub struct RuleAt {
     /// Index into `rules.alerts`.
     pub rule: usize,
-    /// First second that counts for it.
-    pub since_s: i64,
+    pub since: Covered,
 }
 
 /// A change and where it belongs.
 #[derive(Debug)]
 pub struct Judgement {
-    pub rule: usize,
-    pub since_s: i64,
+    pub rule: RuleAt,
     pub key: Key,
     pub change: Change,
 }
@@ -54,22 +55,16 @@ impl Counts {
     }
 
     /// Adds a delta's cells; true when the key was beyond the limit and went to `_OTHER`.
-    pub fn merge(
-        &mut self,
-        key: &Key,
-        second: i64,
-        cells: &[(u16, u64)],
-        columns: usize,
-        limit: u32,
-    ) -> bool {
+    pub fn merge(&mut self, key: &Key, second: i64, delta: &CellsDelta, columns: usize, limit: u32) -> bool {
         let full = self.groups.len() >= limit as usize;
         let other = columns > 0 && full && !self.groups.contains_key(key);
         let key = if other { Key::other(columns) } else { key.clone() };
         let group = self.groups.entry(key).or_default();
-        group.panes.add(&self.resolution, second, cells);
+        group.panes.add(&self.resolution, second, delta);
         group.dirty = true;
         // The window that ends at second + 1 is the first that holds it.
-        if self.progress.is_some_and(|progress| second < progress.watermark_s) {
+        let settled = || self.progress.is_some_and(|progress| second < progress.watermark_s);
+        if !delta.cells.is_empty() && settled() {
             group.late_from_s = Some(group.late_from_s.map_or(second, |earlier| earlier.min(second)));
         }
         other
@@ -80,21 +75,25 @@ impl Counts {
         let mut judgements = Vec::new();
         self.progress = Some(progress);
         for (key, group) in &mut self.groups {
-            for &RuleAt { rule: at, since_s } in rules {
-                let (rule, watched) = (&plan.rules.alerts[at], &plan.watched[at]);
-                let judged = Judged { rule, watched, panes: &group.panes, since_s };
-                let name = format!("{}/{}", rule.document, rule.name);
-                let watch = group.watches.entry(name).or_default();
+            for &rule in rules {
+                let Some(feed) = plan.watched[rule.rule].feeds.first() else { continue };
+                let counted = [Counted { feed, panes: &group.panes }];
+                let judged = judged(plan, rule, Input::Feeds(&counted));
+                let watch = group.watches.entry(judged.rule.full_name()).or_default();
                 let changes = watch.advance(judged, progress, group.late_from_s);
-                let judgement = |change| Judgement { rule: at, since_s, key: key.clone(), change };
-                judgements.extend(changes.into_iter().map(judgement));
+                judgements.extend(changes.into_iter().map(|change| Judgement {
+                    rule,
+                    key: key.clone(),
+                    change,
+                }));
             }
             group.late_from_s = None;
             group.panes.forget(&self.resolution, progress.watermark_s);
             group.dirty = true;
         }
-        self.groups.retain(|_, group| {
-            !group.panes.is_empty() || group.watches.values().any(|watch| !watch.is_quiet())
+        // Where there is nothing to group by, the one group is there for good: silence too has to be judged.
+        self.groups.retain(|key, group| {
+            key.is_empty() || !group.panes.is_empty() || group.watches.values().any(|watch| !watch.is_quiet())
         });
         judgements
     }
@@ -116,14 +115,22 @@ impl Counts {
         changes
     }
 
-    /// Gives the cells the meaning they have in another version of the rules.
-    pub fn adopt(&mut self, resolution: Resolution, from: &[NamedAtom], to: &[NamedAtom]) {
-        self.resolution = resolution;
-        if from != to {
-            for group in self.groups.values_mut() {
-                group.panes.move_cells(|cell| move_cell(cell, from, to));
+    /// Goes on under other levels of the same rule: `moved` gives for each of them the one it was.
+    pub fn adopt_levels(&mut self, rule: &str, moved: &[Option<usize>]) {
+        for group in self.groups.values_mut() {
+            if let Some(watch) = group.watches.get_mut(rule) {
+                watch.adopt_levels(moved);
                 group.dirty = true;
             }
+        }
+    }
+
+    /// Gives the panes the shape they have in another version of the rules.
+    pub fn adopt(&mut self, resolution: Resolution, from: &Cells, to: &Cells) {
+        self.resolution = resolution;
+        for group in self.groups.values_mut() {
+            group.panes.adopt(from, to);
+            group.dirty = true;
         }
     }
 
@@ -160,10 +167,17 @@ pub fn resolution_of(plan: &Plan, projection: usize) -> Resolution {
     Resolution::of(plan.rules_of(projection).map(|(at, _)| &plan.rules.alerts[at]))
 }
 
-/// The atoms of a projection; none for an hourly one.
-pub fn atoms_of(plan: &Plan, projection: usize) -> &[NamedAtom] {
-    match &plan.projections[projection].body {
-        Body::Cells(atoms) => atoms,
-        Body::Hourly { .. } => &[],
-    }
+/// What a rule of the plan is judged by.
+pub fn judged<'a>(plan: &'a Plan, at: RuleAt, input: Input<'a>) -> Judged<'a> {
+    let rule = &plan.rules.alerts[at.rule];
+    let field = |slot: usize| {
+        let source = rule.feeds.first().and_then(|feed| plan.rules.source(&feed.source));
+        source.and_then(|source| source.fields.get(slot))
+    };
+    let scale = match rule.kind {
+        RuleKind::Quantile { of, .. } => field(of).map_or(0, |field| field.scale()),
+        // Microseconds.
+        _ => 6,
+    };
+    Judged { rule, input, since: at.since, scale }
 }

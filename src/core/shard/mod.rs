@@ -8,6 +8,7 @@ mod adopt;
 mod breach;
 pub mod checkpoint;
 mod counts;
+mod joint;
 pub mod table;
 
 use std::collections::BTreeMap;
@@ -17,10 +18,13 @@ use super::clock::{ClockViolation, SourceClock};
 use super::output::{Heartbeat, HourGone, Output, Row};
 use super::partial::{Clock, Delta, DeltaBody, LogRecord, Partial};
 use super::plan::{Body, Plan, Projection};
+use super::slo::judge::{Counted, Input};
+use super::slo::lag::Samples;
 use super::slo::watch::Progress;
 use super::time::{SECOND_US, second_of};
 use breach::Told;
-use counts::{Counts, RuleAt};
+use counts::{Counts, Judgement, RuleAt, judged};
+use joint::{Joint, sources_of};
 use table::{Made, Merged, Moment, Table};
 
 /// What a shard is configured with; the same for every shard of a deployment.
@@ -42,6 +46,9 @@ pub struct Shard {
     /// By projection id.
     tables: BTreeMap<u64, Table>,
     counts: BTreeMap<u64, Counts>,
+    lags: BTreeMap<u64, Samples>,
+    /// By `document/rule`.
+    joint: BTreeMap<String, Joint>,
     /// First second that counts, by `document/rule`.
     since_s: BTreeMap<String, Since>,
     /// Hourly events of flushes whose last record has not come yet, by worker.
@@ -104,6 +111,8 @@ impl Shard {
             sources: BTreeMap::new(),
             tables: BTreeMap::new(),
             counts: BTreeMap::new(),
+            lags: BTreeMap::new(),
+            joint: BTreeMap::new(),
             since_s: BTreeMap::new(),
             flushes: BTreeMap::new(),
             log_us: 0,
@@ -142,9 +151,13 @@ impl Shard {
         for clock in &partial.clocks {
             self.clock(offset, &written_by, &plan, clock, &partial, &mut touched)?;
         }
+        if touched.contains(&true) {
+            self.begin_adopted(&plan);
+        }
         for (at, _) in touched.iter().enumerate().filter(|(_, touched)| **touched) {
             self.advance(&plan, at, outputs);
         }
+        self.advance_joint(&plan, outputs);
         self.write_rows(&plan, outputs);
         self.heartbeat(outputs);
         Ok(())
@@ -183,30 +196,38 @@ impl Shard {
                     self.hour_delta(offset, &plan, now, delta, &hour, clocks, outputs)?;
                 }
             }
-            (DeltaBody::Cells(cells), Body::Cells(atoms)) => {
+            (DeltaBody::Cells(cells), Body::Cells(kept)) => {
                 let Body::Cells(written) = &projection.body else { return Err(misfit("kind")) };
+                let moved = cells.moved(written, kept);
+                if !moved.cells.is_empty() {
+                    self.touch_joint(&plan, now, delta);
+                }
                 let Some(counts) = self.counts.get_mut(&projection.id) else { return Ok(0) };
                 let (columns, limit) = (projection.by.len(), projection.limit);
-                let other = if written == atoms {
-                    counts.merge(&delta.key, delta.pane, cells, columns, limit)
-                } else {
-                    let moved: Vec<_> = cells
-                        .iter()
-                        .map(|&(cell, n)| (super::plan::move_cell(cell, written, atoms), n))
-                        .collect();
-                    counts.merge(&delta.key, delta.pane, &moved, columns, limit)
-                };
-                if other {
+                if counts.merge(&delta.key, delta.pane, &moved, columns, limit) {
                     let name = format!("groups/{}", plan.source_of(&plan.projections[now]).name);
-                    let events: u64 = cells.iter().map(|(_, events)| events).sum();
+                    let events: u64 = cells.cells.iter().map(|(_, events)| events).sum();
                     *self.other.entry(name.into()).or_default() += events;
                 }
             }
-            (DeltaBody::Hour(_), Body::Cells(_)) | (DeltaBody::Cells(_), Body::Hourly { .. }) => {
+            (DeltaBody::Lag(samples), Body::Lag(_)) => {
+                if let Some(lags) = self.lags.get_mut(&projection.id) {
+                    lags.take(delta.pane, samples);
+                }
+            }
+            (DeltaBody::Hour(_) | DeltaBody::Cells(_) | DeltaBody::Lag(_), _) => {
                 return Err(misfit("kind"));
             }
         }
         Ok(events)
+    }
+
+    /// Tells the rules over several sources that a second has changed.
+    fn touch_joint(&mut self, plan: &Plan, projection: usize, delta: &Delta) {
+        let joint = |(rule, _): &(usize, _)| !plan.rules.alerts[*rule].has_own_groups();
+        for (rule, _) in plan.rules_of(projection).filter(joint) {
+            self.joint.entry(rule_name(plan, rule)).or_default().touch(delta.pane);
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "one delta and all it is judged by")]
@@ -304,54 +325,48 @@ impl Shard {
         clock.advance(&source.event_time);
         let (Some(watermark_us), Some(front_us)) = (clock.watermark_us(), clock.front_us()) else { return };
         clock.forget_holes_before(watermark_us - 2 * source.event_time.lateness_us - super::time::HOUR_US);
-        self.begin_adopted(plan, source_at);
         let progress = Progress { watermark_s: second_of(watermark_us), front_s: second_of(front_us) };
         let projections = plan.projections.iter().enumerate().filter(|(_, p)| p.source == source_at);
         for (at, projection) in projections {
-            let Some(counts) = self.counts.get_mut(&projection.id) else { continue };
-            if !counts.is_behind(progress) {
+            if !self.counts.get(&projection.id).is_some_and(|counts| counts.is_behind(progress)) {
                 continue;
             }
-            let rules: Vec<RuleAt> = plan
-                .rules_of(at)
-                .filter_map(|(rule, _)| {
-                    let since_s = match self.since_s.get(&rule_name(plan, rule))? {
-                        Since::Start => i64::MIN / 2,
-                        Since::Adopted(_) => return None,
-                        Since::Second { second, .. } => *second,
-                    };
-                    Some(RuleAt { rule, since_s })
-                })
-                .collect();
+            let own = plan.rules_of(at).filter(|(rule, _)| plan.rules.alerts[*rule].has_own_groups());
+            let covered = |(rule, _)| Some(RuleAt { rule, since: self.covered(plan, rule)? });
+            let rules: Vec<RuleAt> = own.filter_map(covered).collect();
+            let Some(counts) = self.counts.get_mut(&projection.id) else { continue };
             let judgements = counts.advance(plan, &rules, progress);
-            for judgement in judgements {
+            for Judgement { rule, key, change } in judgements {
+                let feed = plan.watched[rule.rule].feeds.first();
+                let counted = feed.zip(counts.panes(&key)).map(|(feed, panes)| Counted { feed, panes });
                 let told = Told {
                     plan,
-                    rule: judgement.rule,
-                    key: &judgement.key,
-                    panes: counts.panes(&judgement.key),
-                    since_s: judgement.since_s,
+                    rule: rule.rule,
+                    key: &key,
+                    judged: counted
+                        .as_ref()
+                        .map(|c| judged(plan, rule, Input::Feeds(std::slice::from_ref(c)))),
                     clock: &self.sources[&source.name],
                     log_s: second_of(self.log_us),
                     version: self.version,
                     shard: self.id,
                 };
-                outputs.push(Output::Breach(Box::new(told.breach(&judgement.change))));
+                outputs.push(Output::Breach(Box::new(told.breach(&change))));
             }
         }
     }
 
     /// A rule adopted later counts from the second after all that was folded before every clock showed it.
-    fn begin_adopted(&mut self, plan: &Plan, source_at: usize) {
-        let Some(clock) = self.sources.get(&plan.rules.sources[source_at].name) else { return };
-        let (Some(shown), Some(newest_us)) = (clock.rules(), clock.newest_us()) else { return };
-        for (at, rule) in plan.rules.alerts.iter().enumerate() {
-            if plan.projections[plan.watched[at].projection].source != source_at {
-                continue;
-            }
-            let Some(since) = self.since_s.get_mut(&format!("{}/{}", rule.document, rule.name)) else {
-                continue;
-            };
+    fn begin_adopted(&mut self, plan: &Plan) {
+        for at in 0..plan.rules.alerts.len() {
+            let clocks = sources_of(plan, at).map(|source| {
+                let clock = self.sources.get(source)?;
+                Some((clock.rules()?, clock.newest_us()?))
+            });
+            let Some(clocks) = clocks.collect::<Option<Vec<_>>>() else { continue };
+            let Some(shown) = clocks.iter().map(|(shown, _)| *shown).min() else { continue };
+            let newest_us = clocks.iter().map(|(_, newest_us)| *newest_us).max().unwrap_or(0);
+            let Some(since) = self.since_s.get_mut(&rule_name(plan, at)) else { continue };
             match *since {
                 Since::Adopted(version) if version <= shown => {
                     *since = Since::Second { version, second: second_of(newest_us) + 1 };
@@ -405,7 +420,8 @@ impl Shard {
     }
 
     pub fn open_episodes(&self) -> u32 {
-        self.counts.values().map(Counts::open_episodes).sum()
+        let joint = self.joint.values().map(|joint| joint.watch().open_episodes());
+        self.counts.values().map(Counts::open_episodes).chain(joint).sum()
     }
 
     /// Offset of the last record applied; -1 before the first.
@@ -440,8 +456,7 @@ impl Shard {
 }
 
 fn rule_name(plan: &Plan, rule: usize) -> String {
-    let rule = &plan.rules.alerts[rule];
-    format!("{}/{}", rule.document, rule.name)
+    plan.rules.alerts[rule].full_name()
 }
 
 fn made<'a>(plan: &'a Plan, projection: &Projection, complete: &'a dyn Fn(i64) -> bool) -> Option<Made<'a>> {

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub enum Verdict {
     Crossed,
     NotCrossed,
+    /// No longer crossed, but not clear of it: as good as not crossed unless an episode is open, which goes on.
+    Lingering,
     /// Too few events to say: `for` and `hold` pause.
     Unknown,
 }
@@ -45,6 +47,7 @@ impl Latch {
                     self.crossed = false;
                 }
             }
+            Verdict::Lingering => (self.true_s, self.false_s) = (0, 0),
             Verdict::Unknown => {}
         }
     }
@@ -75,6 +78,7 @@ mod tests {
             let verdict = match verdict {
                 'x' => Verdict::Crossed,
                 '.' => Verdict::NotCrossed,
+                '~' => Verdict::Lingering,
                 _ => Verdict::Unknown,
             };
             latch.step(at as i64, verdict, for_s, hold_s, true);
@@ -91,6 +95,8 @@ mod tests {
         assert_eq!(run("x..x...", 0, 2), "xxxxxx.", "crossing again restarts the hold");
         assert_eq!(run("x?x?x", 2, 0), "....x");
         assert_eq!(run("x.??..", 0, 2), "xxxxx.");
+        assert_eq!(run("x.~..~...", 0, 2), "xxxxxxxx.", "lingering restarts the hold");
+        assert_eq!(run("xx~xxx", 2, 0), ".....x", "and ends a run that has not lasted yet");
     }
 
     #[test]

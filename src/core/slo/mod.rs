@@ -1,6 +1,8 @@
 //! Rules judged on the stream: counts in panes, levels that latch, episodes that can be corrected.
 
 pub mod episode;
+pub mod judge;
+pub mod lag;
 pub mod latch;
 pub mod pane;
 pub mod watch;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use crate::core::alert::AlertRule;
 use crate::core::fold::add_cell;
-use crate::core::plan::Watched;
+use crate::core::partial::CellsDelta;
+use crate::core::plan::{CellSet, Cells};
+use crate::core::sketch::histogram::Histogram;
 use crate::core::time::floor_to;
 
 /// Widths in seconds; each divides the next.
@@ -32,12 +34,15 @@ impl Resolution {
         for rule in rules {
             // Judging again begins at a snapshot, which may stand before the last second to be corrected.
             let back_s = rule.correct_within_s + SNAPSHOT_EVERY_S;
-            for level in &rule.levels {
-                let width = pane_width_s(level.window_s);
-                let coarse = keep_s.entry(width).or_insert(0);
-                *coarse = (*coarse).max(level.window_s + width + back_s);
-                let fine = keep_s.entry(1).or_insert(0);
-                *fine = (*fine).max(width + back_s);
+            for window_s in rule.levels.iter().flat_map(|level| [Some(level.window_s), level.short_window_s])
+            {
+                let Some(window_s) = window_s else { continue };
+                let width = pane_width_s(window_s);
+                keep(&mut keep_s, width, window_s + width + back_s);
+                // The end of the window is made of ever finer panes.
+                for pair in WIDTHS_S.windows(2).filter(|pair| pair[1] <= width) {
+                    keep(&mut keep_s, pair[0], pair[1] + back_s);
+                }
             }
         }
         Resolution { tiers: keep_s.into_iter().collect() }
@@ -49,11 +54,24 @@ impl Resolution {
     }
 }
 
-/// Cells by pane, for each width. Every event stands once in every width, so late ones need no special case.
+fn keep(keep_s: &mut BTreeMap<i64, i64>, width: i64, at_least_s: i64) {
+    let kept = keep_s.entry(width).or_insert(0);
+    *kept = (*kept).max(at_least_s);
+}
+
+/// Counts by pane, for each width. Every event stands once in every width, so late ones need no special case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Panes {
-    /// Width in seconds -> start of the pane -> cells.
-    tiers: BTreeMap<i64, BTreeMap<i64, Vec<(u16, u64)>>>,
+    /// Width in seconds -> start of the pane -> what it holds.
+    tiers: BTreeMap<i64, BTreeMap<i64, Pane>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Pane {
+    /// (cell, events), ascending.
+    cells: Vec<(u16, u64)>,
+    /// Parallel to the projection's measured values.
+    values: Vec<Histogram>,
 }
 
 /// What a window holds for one rule.
@@ -64,28 +82,54 @@ pub struct Sum {
 }
 
 impl Panes {
-    pub fn add(&mut self, resolution: &Resolution, second: i64, cells: &[(u16, u64)]) {
+    pub fn add(&mut self, resolution: &Resolution, second: i64, delta: &CellsDelta) {
+        if delta.cells.is_empty() {
+            return;
+        }
         for &(width, _) in &resolution.tiers {
             let pane = self.tiers.entry(width).or_default().entry(floor_to(second, width)).or_default();
-            cells.iter().for_each(|&(cell, count)| add_cell(pane, cell, count));
+            delta.cells.iter().for_each(|&(cell, count)| add_cell(&mut pane.cells, cell, count));
+            pane.values.resize(pane.values.len().max(delta.values.len()), Histogram::default());
+            for (sum, values) in pane.values.iter_mut().zip(&delta.values) {
+                sum.merge(values);
+            }
         }
     }
 
     /// Sum over `[start, end)`. `start` must be a boundary of `width`.
-    pub fn sum(&self, width: i64, start: i64, end: i64, watched: &Watched) -> Sum {
-        let fine_from = floor_to(end, width).max(start);
+    pub fn sum(&self, width: i64, start: i64, end: i64, total: &CellSet, bad: &CellSet) -> Sum {
         let mut sum = Sum::default();
-        self.add_range(width, start, fine_from, watched, &mut sum);
-        self.add_range(1, fine_from, end, watched, &mut sum);
+        self.each_pane(width, start, end, |pane| {
+            for &(cell, count) in &pane.cells {
+                sum.total += if total.has(cell) { count } else { 0 };
+                sum.bad += if bad.has(cell) { count } else { 0 };
+            }
+        });
         sum
     }
 
-    fn add_range(&self, width: i64, start: i64, end: i64, watched: &Watched, sum: &mut Sum) {
-        let Some(tier) = self.tiers.get(&width).filter(|_| start < end) else { return };
-        for &(cell, count) in tier.range(start..end).flat_map(|(_, cells)| cells) {
-            let cell = usize::from(cell);
-            sum.total += if watched.total.get(cell) == Some(&true) { count } else { 0 };
-            sum.bad += if watched.bad.get(cell) == Some(&true) { count } else { 0 };
+    /// All values of one measured field over `[start, end)`.
+    pub fn values(&self, width: i64, start: i64, end: i64, measured: usize) -> Histogram {
+        let mut sum = Histogram::default();
+        self.each_pane(width, start, end, |pane| {
+            if let Some(values) = pane.values.get(measured) {
+                sum.merge(values);
+            }
+        });
+        sum
+    }
+
+    /// The panes that make up `[start, end)`: as coarse as `width` where they can be, ever finer towards the end.
+    fn each_pane(&self, width: i64, start: i64, end: i64, mut each: impl FnMut(&Pane)) {
+        let mut from = start;
+        for width in WIDTHS_S.into_iter().rev().filter(|finer| *finer <= width) {
+            let to = floor_to(end, width);
+            if from < to
+                && let Some(tier) = self.tiers.get(&width)
+            {
+                tier.range(from..to).for_each(|(_, pane)| each(pane));
+            }
+            from = from.max(to);
         }
     }
 
@@ -97,6 +141,18 @@ impl Panes {
     /// Earliest second with an event at or after `from_s`.
     pub fn next_second(&self, from_s: i64) -> Option<i64> {
         self.tiers.get(&1).and_then(|tier| tier.range(from_s..).next().map(|(&second, _)| second))
+    }
+
+    /// Latest second before `before_s` with an event that counts, as far as seconds are kept.
+    pub fn last_second(&self, before_s: i64, total: &CellSet) -> Option<i64> {
+        let counts = |pane: &Pane| pane.cells.iter().any(|&(cell, _)| total.has(cell));
+        let tier = self.tiers.get(&1)?;
+        tier.range(..before_s).rev().find(|(_, pane)| counts(pane)).map(|(&second, _)| second)
+    }
+
+    /// Newest second with an event.
+    pub fn newest_second(&self) -> Option<i64> {
+        self.tiers.get(&1).and_then(|tier| tier.keys().next_back().copied())
     }
 
     /// Whether any pane of any width that begins in `[from_s, to_s)` has events.
@@ -121,11 +177,12 @@ impl Panes {
         self.tiers.values().all(BTreeMap::is_empty)
     }
 
-    /// Rewrites every cell, when a change of rules gives the bits another meaning.
-    pub fn move_cells(&mut self, moved: impl Fn(u16) -> u16) {
-        for cells in self.tiers.values_mut().flat_map(BTreeMap::values_mut) {
-            let old = std::mem::take(cells);
-            old.into_iter().for_each(|(cell, count)| add_cell(cells, moved(cell), count));
+    /// Rewrites every pane, when a change of rules gives bits and values another place.
+    pub fn adopt(&mut self, from: &Cells, to: &Cells) {
+        for pane in self.tiers.values_mut().flat_map(BTreeMap::values_mut) {
+            let Pane { cells, values } = std::mem::take(pane);
+            let CellsDelta { cells, values } = CellsDelta { cells, values }.moved(from, to).into_owned();
+            *pane = Pane { cells, values };
         }
     }
 }
@@ -134,8 +191,14 @@ impl Panes {
 mod tests {
     use super::*;
 
-    fn watched() -> Watched {
-        Watched { projection: 0, total: vec![true, true], bad: vec![false, true], spec_hash: String::new() }
+    fn one(cells: &[(u16, u64)]) -> CellsDelta {
+        CellsDelta { cells: cells.to_vec(), values: Vec::new() }
+    }
+
+    /// Cells 0 and 1 count, cell 1 is bad.
+    fn sum(panes: &Panes, width: i64, start: i64, end: i64) -> Sum {
+        let (total, bad) = (CellSet::of(1, |_| true), CellSet::of(1, |cell| cell == 1));
+        panes.sum(width, start, end, &total, &bad)
     }
 
     #[test]
@@ -153,9 +216,9 @@ mod tests {
         let mut panes = Panes::default();
         // Out of order on purpose.
         for second in [119, 100, 109, 110, 121, 99] {
-            panes.add(&resolution, second, &[(0, 1), (1, 10)]);
+            panes.add(&resolution, second, &one(&[(0, 1), (1, 10)]));
         }
-        let sum = |start, end| panes.sum(10, start, end, &watched());
+        let sum = |start, end| sum(&panes, 10, start, end);
         assert_eq!(sum(100, 121), Sum { bad: 40, total: 44 });
         assert_eq!(sum(100, 119), Sum { bad: 30, total: 33 });
         assert_eq!(sum(120, 121), Sum::default());
@@ -166,11 +229,23 @@ mod tests {
     fn what_is_past_its_keep_is_dropped() {
         let resolution = Resolution { tiers: vec![(1, 5), (10, 20)] };
         let mut panes = Panes::default();
-        panes.add(&resolution, 100, &[(1, 1)]);
+        panes.add(&resolution, 100, &one(&[(1, 1)]));
         panes.forget(&resolution, 106);
-        assert_eq!(panes.sum(1, 100, 101, &watched()).bad, 0);
-        assert_eq!(panes.sum(10, 100, 110, &watched()).bad, 1);
+        assert_eq!(sum(&panes, 1, 100, 101).bad, 0);
+        assert_eq!(sum(&panes, 10, 100, 110).bad, 1);
         panes.forget(&resolution, 130);
         assert!(panes.is_empty());
+    }
+
+    #[test]
+    fn a_long_window_ends_in_ever_finer_panes() {
+        let resolution = Resolution { tiers: WIDTHS_S.map(|width| (width, i64::MAX / 4)).to_vec() };
+        let mut panes = Panes::default();
+        let seconds = (0..200_000).step_by(97);
+        seconds.clone().for_each(|second| panes.add(&resolution, second, &one(&[(1, 1)])));
+        for end in [86_400, 86_401, 100_799, 190_001, 199_999] {
+            let expected = seconds.clone().filter(|second| (0..end).contains(second)).count() as u64;
+            assert_eq!(sum(&panes, 86_400, 0, end).total, expected, "to {end}");
+        }
     }
 }

@@ -8,13 +8,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use super::episode::{Announced, Change, Computed, Episode, reconcile};
+use super::judge::{Judged, Reading, worse};
 use super::latch::{Latch, Verdict};
-use super::pane::{Panes, SNAPSHOT_EVERY_S, Sum, pane_width_s};
-use crate::core::alert::{AlertRule, Level, Side};
+use super::pane::SNAPSHOT_EVERY_S;
 use crate::core::output::ResolveReason;
-use crate::core::plan::Watched;
-
-const BILLION: i128 = 1_000_000_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
@@ -37,16 +34,6 @@ struct Run {
     /// Seconds since any level had an answer.
     unknown_s: i64,
     episode: Option<Episode>,
-}
-
-/// A rule and all that its judgement reads.
-#[derive(Clone, Copy)]
-pub struct Judged<'a> {
-    pub rule: &'a AlertRule,
-    pub watched: &'a Watched,
-    pub panes: &'a Panes,
-    /// First second the counts are whole for this rule.
-    pub since_s: i64,
 }
 
 /// How far a source has come, in whole seconds.
@@ -74,7 +61,7 @@ impl Watch {
             None => self.begin(judged, watermark_s),
         };
         while at_s < watermark_s {
-            at_s = judged.next_second(&self.settled, at_s + 1, watermark_s);
+            at_s = judged.next_second(self.settled.is_quiet(), at_s + 1, watermark_s);
             if let Some(closed) = self.settled.step(judged, at_s, true) {
                 self.closed.push(closed);
             }
@@ -82,12 +69,16 @@ impl Watch {
         }
         self.settled_s = Some(at_s);
         let mut early = self.settled.clone();
-        for second in at_s + 1..=front_s {
+        let early_s = judged.early_until_s(watermark_s, front_s).max(at_s);
+        for second in at_s + 1..=early_s {
             early.step(judged, second, false);
         }
-        let judged_s = front_s.max(at_s);
-        let computed =
-            Computed { closed: &self.closed, open: early.episode.as_ref(), settled_s: at_s, judged_s };
+        let computed = Computed {
+            closed: &self.closed,
+            open: early.episode.as_ref(),
+            settled_s: at_s,
+            judged_s: early_s,
+        };
         let changes = reconcile(&mut self.announced, &mut self.retracted, computed);
         self.forget(self.rewinds_to(at_s - judged.rule.correct_within_s));
         changes
@@ -100,6 +91,22 @@ impl Watch {
         // What opened before the watermark came does not end before it opened.
         let end = |announced: &Announced| at_s.max(announced.shown.opened_s);
         open.map(|mut announced| announced.resolve(end(&announced), ResolveReason::RuleRemoved)).collect()
+    }
+
+    /// Goes on under other levels: `moved` gives for each of them the one it was. Late events correct nothing that was
+    /// settled under the levels before.
+    pub fn adopt_levels(&mut self, moved: &[Option<usize>]) {
+        let latch = |run: &Run, from: &Option<usize>| from.and_then(|at| run.latches.get(at)).copied();
+        self.settled.latches =
+            moved.iter().map(|from| latch(&self.settled, from).unwrap_or_default()).collect();
+        let level = |was: usize| moved.iter().position(|from| *from == Some(was)).unwrap_or(0);
+        let episodes = self.settled.episode.iter_mut().chain(&mut self.closed);
+        for episode in episodes.chain(self.announced.iter_mut().map(|announced| &mut announced.shown)) {
+            episode.level = level(episode.level);
+        }
+        if let Some(settled_s) = self.settled_s {
+            self.snapshots = VecDeque::from([(settled_s, self.settled.clone())]);
+        }
     }
 
     pub fn open_episodes(&self) -> u32 {
@@ -116,7 +123,7 @@ impl Watch {
 
     /// A group is judged from its first event on, but not further back than breaches are corrected.
     fn begin(&mut self, judged: Judged<'_>, watermark_s: i64) -> i64 {
-        let first_s = judged.panes.first_second().unwrap_or(watermark_s).min(watermark_s);
+        let first_s = judged.first_second().unwrap_or(watermark_s).min(watermark_s);
         let start_s = first_s.max(watermark_s - judged.rule.correct_within_s);
         self.snapshots = VecDeque::from([(start_s, self.settled.clone())]);
         start_s
@@ -182,12 +189,11 @@ impl Run {
         let mut known = false;
         let mut value = None;
         let mut recovered_s = None;
-        for (latch, level) in self.latches.iter_mut().zip(&rule.levels) {
-            let sum = judged.window(level, at_s);
-            let verdict = verdict(level, sum);
-            known |= verdict != Verdict::Unknown;
+        for (at, (latch, level)) in self.latches.iter_mut().zip(&rule.levels).enumerate() {
+            let Reading { verdict, value_billionths } = judged.read(at, at_s);
             if verdict != Verdict::Unknown {
-                value = worse(level.side, value, share_billionths(sum));
+                known = true;
+                value = value_billionths.map(|read| worse(level.side, value, read)).or(value);
             }
             let was_crossed = latch.crossed;
             latch.step(at_s, verdict, level.for_s, rule.hold_s, settled);
@@ -197,7 +203,7 @@ impl Run {
         }
         self.unknown_s = if known { 0 } else { self.unknown_s + 1 };
         if let Some(episode) = &mut self.episode {
-            episode.bad_total += judged.second(at_s).bad;
+            episode.bad_total += judged.bad_of_second(episode.level, at_s);
         }
         // A run of n seconds spans n - 1, as for `for` and `hold`. Nothing ends before the watermark.
         let silent = settled && self.unknown_s > rule.no_data_after_s;
@@ -228,79 +234,18 @@ impl Run {
             opened_s: at_s,
             level,
             worst_value_billionths: value.unwrap_or(0),
-            bad_total: judged.panes.sum(1, onset_s - 1, at_s, judged.watched).bad,
+            bad_total: judged.bad_between(level, onset_s - 1, at_s),
             recovered_s: None,
             resolved_s: None,
             reason: None,
         });
         episode.level = level;
-        let worst = worse(
-            side,
-            Some(episode.worst_value_billionths),
-            value.unwrap_or(episode.worst_value_billionths),
-        );
-        episode.worst_value_billionths = worst.unwrap_or(0);
+        if let Some(value) = value {
+            episode.worst_value_billionths = worse(side, Some(episode.worst_value_billionths), value);
+        }
     }
 
     fn is_quiet(&self) -> bool {
         self.episode.is_none() && self.latches.iter().all(Latch::is_quiet)
     }
-}
-
-impl Judged<'_> {
-    /// Bounds and counts of a level's window that ends at `end_s`.
-    pub fn bounds(&self, level: &Level, end_s: i64) -> (i64, i64) {
-        let width = pane_width_s(level.window_s);
-        let up = |second: i64| second.saturating_add(width - 1).div_euclid(width).saturating_mul(width);
-        let start_s = (end_s - level.window_s).div_euclid(width) * width;
-        (start_s.max(up(self.since_s)), end_s)
-    }
-
-    pub fn window(&self, level: &Level, end_s: i64) -> Sum {
-        let (start_s, end_s) = self.bounds(level, end_s);
-        self.panes.sum(pane_width_s(level.window_s), start_s, end_s, self.watched)
-    }
-
-    fn second(&self, at_s: i64) -> Sum {
-        self.panes.sum(1, at_s - 1, at_s, self.watched)
-    }
-
-    /// `at_s`, or a later second when nothing can happen before it: no state is pending and no window has an event.
-    fn next_second(&self, run: &Run, at_s: i64, last_s: i64) -> i64 {
-        let longest_s =
-            self.rule.levels.iter().map(|level| level.window_s + pane_width_s(level.window_s)).max();
-        if !run.is_quiet() || self.panes.any_between(at_s - longest_s.unwrap_or(0), at_s) {
-            return at_s;
-        }
-        self.panes.next_second(at_s).map_or(last_s, |second| (second + 1).min(last_s))
-    }
-}
-
-/// The share of bad events, in billionths; 0 when there is none.
-pub fn share_billionths(sum: Sum) -> i64 {
-    let share = i128::from(sum.bad) * BILLION / i128::from(sum.total.max(1));
-    // At most a billion.
-    share as i64
-}
-
-/// Whole numbers only: bad / total > threshold is bad x 10^9 > threshold x total.
-fn verdict(level: &Level, sum: Sum) -> Verdict {
-    if sum.total == 0 || sum.total < level.min_events {
-        return Verdict::Unknown;
-    }
-    let left = i128::from(sum.bad) * BILLION;
-    let right = i128::from(level.threshold_billionths) * i128::from(sum.total);
-    let crossed = match level.side {
-        Side::Above => left > right,
-        Side::Below => left < right,
-    };
-    if crossed { Verdict::Crossed } else { Verdict::NotCrossed }
-}
-
-fn worse(side: Side, known: Option<i64>, value: i64) -> Option<i64> {
-    let known = known.unwrap_or(value);
-    Some(match side {
-        Side::Above => known.max(value),
-        Side::Below => known.min(value),
-    })
 }
