@@ -106,7 +106,7 @@ fn rules_change_while_workers_go_on() {
         let raised = told["test/raised"].reasons();
         assert!(!raised.is_empty() && !raised.contains("RULE_REMOVED"), "{raised:?}");
         let recounted = told["test/recounted"].reasons();
-        assert!(recounted.len() == 2 && recounted.contains("RULE_REMOVED"), "{recounted:?}");
+        assert!(recounted.len() > 1 && recounted.contains("RULE_REMOVED"), "{recounted:?}");
         let added = told["test/added"].episodes();
         assert!(!added.is_empty() && added.iter().all(|episode| episode.onset_s > applied_s), "{added:?}");
     }
