@@ -3,7 +3,7 @@
 //! Nothing outlives a flush but each partition's largest event time and next offset. It does not know how records
 //! are read, written or committed, nor what a shard does with deltas.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::aggregate::{Measure, Position, age_us};
@@ -252,6 +252,9 @@ impl Fold {
             deltas[pending.shard as usize].push(delta);
         }
         self.events = 0;
+        if every_clock {
+            self.announce_ungrouped(&mut deltas);
+        }
         let mut clocks = vec![Vec::new(); self.shards as usize];
         let mut offsets = Vec::new();
         for (&id, partition) in &mut self.partitions {
@@ -265,6 +268,23 @@ impl Fold {
             }
         }
         Flush { deltas, clocks, offsets }
+    }
+}
+
+impl Fold {
+    /// Tells the shard that holds what has no group that it does: silence is judged too, and leaves no other trace.
+    fn announce_ungrouped(&self, deltas: &mut [Vec<Delta>]) {
+        let sources: BTreeSet<usize> =
+            self.partitions.keys().map(|(source, _)| usize::from(*source)).collect();
+        for (at, projection) in self.plan.projections.iter().enumerate() {
+            let ungrouped = matches!(projection.body, Body::Cells(_)) && projection.by.is_empty();
+            if ungrouped && sources.contains(&projection.source) {
+                let key = Key::from_packed(&[]);
+                let shard = Key::shard(key.packed(), projection.spread, self.shards) as usize;
+                let body = DeltaBody::Cells(CellsDelta::default());
+                deltas[shard].push(Delta { projection: at as u16, key, pane: 0, body });
+            }
+        }
     }
 }
 

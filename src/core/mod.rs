@@ -9,6 +9,7 @@ pub mod clock;
 pub mod event;
 pub mod expr;
 pub mod fold;
+pub mod identity;
 pub mod key;
 pub mod objective;
 pub mod output;

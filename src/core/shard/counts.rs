@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::alert::RuleKind;
+use crate::core::alert::{AlertRule, RuleKind};
 use crate::core::key::Key;
 use crate::core::partial::CellsDelta;
 use crate::core::plan::{Cells, Plan};
 use crate::core::slo::episode::Change;
 use crate::core::slo::judge::{Counted, Covered, Input, Judged};
 use crate::core::slo::pane::{Panes, Resolution};
+use crate::core::slo::slices::Slices;
 use crate::core::slo::watch::{Progress, Watch};
 
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Group {
     panes: Panes,
     /// By `document/rule`.
     watches: BTreeMap<String, Watch>,
+    /// By `document/rule`, for objectives that count slices.
+    slices: BTreeMap<String, Slices>,
     /// Earliest second that changed after it was settled.
     late_from_s: Option<i64>,
     #[serde(skip)]
@@ -78,8 +81,14 @@ impl Counts {
             for &rule in rules {
                 let Some(feed) = plan.watched[rule.rule].feeds.first() else { continue };
                 let counted = [Counted { feed, panes: &group.panes }];
-                let judged = judged(plan, rule, Input::Feeds(&counted));
-                let watch = group.watches.entry(judged.rule.full_name()).or_default();
+                let mut judged = judged(plan, rule, Input::Feeds(&counted));
+                let name = judged.rule.full_name();
+                if has_slices(judged.rule) {
+                    let slices = group.slices.entry(name.clone()).or_default();
+                    advance_slices(slices, judged, progress, group.late_from_s);
+                    judged.slices = group.slices.get(&name);
+                }
+                let watch = group.watches.entry(name).or_default();
                 let changes = watch.advance(judged, progress, group.late_from_s);
                 judgements.extend(changes.into_iter().map(|change| Judgement {
                     rule,
@@ -107,6 +116,7 @@ impl Counts {
     pub fn remove_rule(&mut self, rule: &str) -> Vec<(Key, Change)> {
         let mut changes = Vec::new();
         for (key, group) in &mut self.groups {
+            group.slices.remove(rule);
             if let Some(mut watch) = group.watches.remove(rule) {
                 group.dirty = true;
                 changes.extend(watch.remove().into_iter().map(|change| (key.clone(), change)));
@@ -132,6 +142,10 @@ impl Counts {
             group.panes.adopt(from, to);
             group.dirty = true;
         }
+    }
+
+    pub fn slices(&self, key: &Key, rule: &str) -> Option<&Slices> {
+        self.groups.get(key).and_then(|group| group.slices.get(rule))
     }
 
     pub fn panes(&self, key: &Key) -> Option<&Panes> {
@@ -164,7 +178,7 @@ impl Counts {
 
 /// The resolution the rules of a projection of cells need.
 pub fn resolution_of(plan: &Plan, projection: usize) -> Resolution {
-    Resolution::of(plan.rules_of(projection).map(|(at, _)| &plan.rules.alerts[at]))
+    Resolution::of(plan.readers_of(projection).map(|at| &plan.rules.alerts[at]))
 }
 
 /// What a rule of the plan is judged by.
@@ -179,5 +193,25 @@ pub fn judged<'a>(plan: &'a Plan, at: RuleAt, input: Input<'a>) -> Judged<'a> {
         // Microseconds.
         _ => 6,
     };
-    Judged { rule, input, since: at.since, scale }
+    Judged { rule, input, since: at.since, scale, slices: None }
+}
+
+pub fn has_slices(rule: &AlertRule) -> bool {
+    rule.objective.as_ref().is_some_and(|objective| objective.method.slice_s().is_some())
+}
+
+/// Judges the slices that are over, before the rule that counts them is.
+pub fn advance_slices(
+    slices: &mut Slices,
+    judged: Judged<'_>,
+    progress: Progress,
+    changed_from_s: Option<i64>,
+) {
+    let Some(objective) = &judged.rule.objective else { return };
+    // A group counts from its first event on.
+    let from_s = judged.since.whole_s.max(judged.first_second().unwrap_or(progress.watermark_s));
+    let changed_from_s = changed_from_s.map(|s| s.max(progress.watermark_s - judged.rule.correct_within_s));
+    let content = |start_s, end_s| judged.slice(&objective.indicator, start_s, end_s);
+    slices.advance(objective.method, from_s, progress.watermark_s, changed_from_s, content);
+    slices.forget(objective.period.length_s(), judged.rule.correct_within_s, progress.watermark_s);
 }
