@@ -153,7 +153,7 @@ impl Shard {
             }
         }
         if let Some(joint) = self.joint.get_mut(&name) {
-            joint.watch_mut().adopt_levels(moved);
+            joint.standing_mut().watch_mut().adopt_levels(moved);
         }
     }
 
@@ -166,7 +166,7 @@ impl Shard {
             }
         }
         if let Some(mut joint) = self.joint.remove(&name) {
-            let ended = joint.watch_mut().remove();
+            let ended = joint.standing_mut().watch_mut().remove();
             changes.extend(ended.into_iter().map(|change| (Key::from_packed(&[]), change)));
         }
         changes

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::alert::{AlertRule, RuleKind};
+use crate::core::alert::RuleKind;
 use crate::core::key::Key;
 use crate::core::partial::CellsDelta;
 use crate::core::plan::{Cells, Plan};
@@ -12,7 +12,8 @@ use crate::core::slo::episode::Change;
 use crate::core::slo::judge::{Counted, Covered, Input, Judged};
 use crate::core::slo::pane::{Panes, Resolution};
 use crate::core::slo::slices::Slices;
-use crate::core::slo::watch::{Progress, Watch};
+use crate::core::slo::standing::{News, Standing};
+use crate::core::slo::watch::Progress;
 
 #[derive(Debug)]
 pub struct Counts {
@@ -27,9 +28,7 @@ pub struct Counts {
 pub struct Group {
     panes: Panes,
     /// By `document/rule`.
-    watches: BTreeMap<String, Watch>,
-    /// By `document/rule`, for objectives that count slices.
-    slices: BTreeMap<String, Slices>,
+    standings: BTreeMap<String, Standing>,
     /// Earliest second that changed after it was settled.
     late_from_s: Option<i64>,
     #[serde(skip)]
@@ -49,7 +48,7 @@ pub struct RuleAt {
 pub struct Judgement {
     pub rule: RuleAt,
     pub key: Key,
-    pub change: Change,
+    pub news: News,
 }
 
 impl Counts {
@@ -81,20 +80,11 @@ impl Counts {
             for &rule in rules {
                 let Some(feed) = plan.watched[rule.rule].feeds.first() else { continue };
                 let counted = [Counted { feed, panes: &group.panes }];
-                let mut judged = judged(plan, rule, Input::Feeds(&counted));
-                let name = judged.rule.full_name();
-                if has_slices(judged.rule) {
-                    let slices = group.slices.entry(name.clone()).or_default();
-                    advance_slices(slices, judged, progress, group.late_from_s);
-                    judged.slices = group.slices.get(&name);
-                }
-                let watch = group.watches.entry(name).or_default();
-                let changes = watch.advance(judged, progress, group.late_from_s);
-                judgements.extend(changes.into_iter().map(|change| Judgement {
-                    rule,
-                    key: key.clone(),
-                    change,
-                }));
+                let judged = judged(plan, rule, Input::Feeds(&counted));
+                let standing = group.standings.entry(judged.rule.full_name()).or_default();
+                let news = standing.advance(judged, progress, group.late_from_s);
+                let judgement = |news| Judgement { rule, key: key.clone(), news };
+                judgements.extend(news.into_iter().map(judgement));
             }
             group.late_from_s = None;
             group.panes.forget(&self.resolution, progress.watermark_s);
@@ -102,7 +92,9 @@ impl Counts {
         }
         // Where there is nothing to group by, the one group is there for good: silence too has to be judged.
         self.groups.retain(|key, group| {
-            key.is_empty() || !group.panes.is_empty() || group.watches.values().any(|watch| !watch.is_quiet())
+            key.is_empty()
+                || !group.panes.is_empty()
+                || group.standings.values().any(|standing| !standing.watch().is_quiet())
         });
         judgements
     }
@@ -116,10 +108,9 @@ impl Counts {
     pub fn remove_rule(&mut self, rule: &str) -> Vec<(Key, Change)> {
         let mut changes = Vec::new();
         for (key, group) in &mut self.groups {
-            group.slices.remove(rule);
-            if let Some(mut watch) = group.watches.remove(rule) {
+            if let Some(mut standing) = group.standings.remove(rule) {
                 group.dirty = true;
-                changes.extend(watch.remove().into_iter().map(|change| (key.clone(), change)));
+                changes.extend(standing.watch_mut().remove().into_iter().map(|change| (key.clone(), change)));
             }
         }
         changes
@@ -128,8 +119,8 @@ impl Counts {
     /// Goes on under other levels of the same rule: `moved` gives for each of them the one it was.
     pub fn adopt_levels(&mut self, rule: &str, moved: &[Option<usize>]) {
         for group in self.groups.values_mut() {
-            if let Some(watch) = group.watches.get_mut(rule) {
-                watch.adopt_levels(moved);
+            if let Some(standing) = group.standings.get_mut(rule) {
+                standing.watch_mut().adopt_levels(moved);
                 group.dirty = true;
             }
         }
@@ -145,7 +136,7 @@ impl Counts {
     }
 
     pub fn slices(&self, key: &Key, rule: &str) -> Option<&Slices> {
-        self.groups.get(key).and_then(|group| group.slices.get(rule))
+        self.groups.get(key).and_then(|group| group.standings.get(rule)).map(Standing::slices)
     }
 
     pub fn panes(&self, key: &Key) -> Option<&Panes> {
@@ -153,7 +144,8 @@ impl Counts {
     }
 
     pub fn open_episodes(&self) -> u32 {
-        self.groups.values().flat_map(|group| group.watches.values()).map(Watch::open_episodes).sum()
+        let standings = self.groups.values().flat_map(|group| group.standings.values());
+        standings.map(|standing| standing.watch().open_episodes()).sum()
     }
 
     pub fn progress(&self) -> Option<Progress> {
@@ -194,24 +186,4 @@ pub fn judged<'a>(plan: &'a Plan, at: RuleAt, input: Input<'a>) -> Judged<'a> {
         _ => 6,
     };
     Judged { rule, input, since: at.since, scale, slices: None }
-}
-
-pub fn has_slices(rule: &AlertRule) -> bool {
-    rule.objective.as_ref().is_some_and(|objective| objective.method.slice_s().is_some())
-}
-
-/// Judges the slices that are over, before the rule that counts them is.
-pub fn advance_slices(
-    slices: &mut Slices,
-    judged: Judged<'_>,
-    progress: Progress,
-    changed_from_s: Option<i64>,
-) {
-    let Some(objective) = &judged.rule.objective else { return };
-    // A group counts from its first event on.
-    let from_s = judged.since.whole_s.max(judged.first_second().unwrap_or(progress.watermark_s));
-    let changed_from_s = changed_from_s.map(|s| s.max(progress.watermark_s - judged.rule.correct_within_s));
-    let content = |start_s, end_s| judged.slice(&objective.indicator, start_s, end_s);
-    slices.advance(objective.method, from_s, progress.watermark_s, changed_from_s, content);
-    slices.forget(objective.period.length_s(), judged.rule.correct_within_s, progress.watermark_s);
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::breach::Told;
-use super::counts::{RuleAt, advance_slices, has_slices, judged};
+use super::counts::{RuleAt, judged};
 use super::{Shard, Since};
 use crate::core::alert::{Part, RuleKind};
 use crate::core::clock::SourceClock;
@@ -14,15 +14,14 @@ use crate::core::plan::Plan;
 use crate::core::slo::judge::{Counted, Covered, Input, Judged};
 use crate::core::slo::pane::Panes;
 use crate::core::slo::score::Scored;
-use crate::core::slo::slices::Slices;
-use crate::core::slo::watch::{Progress, Watch};
+use crate::core::slo::standing::Standing;
+use crate::core::slo::watch::Progress;
 use crate::core::time::second_of;
 
 /// The watch of one such rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joint {
-    watch: Watch,
-    slices: Slices,
+    standing: Standing,
     progress: Option<Progress>,
     /// Earliest second that changed since it was last judged.
     changed_from_s: Option<i64>,
@@ -33,12 +32,12 @@ impl Joint {
         self.changed_from_s = Some(self.changed_from_s.map_or(second, |earlier| earlier.min(second)));
     }
 
-    pub fn watch(&self) -> &Watch {
-        &self.watch
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
-    pub fn watch_mut(&mut self) -> &mut Watch {
-        &mut self.watch
+    pub fn standing_mut(&mut self) -> &mut Standing {
+        &mut self.standing
     }
 }
 
@@ -73,27 +72,22 @@ impl Shard {
         outputs: &mut Vec<Output>,
     ) {
         let Some(clock) = self.slowest_clock(plan, at.rule) else { return };
-        let Joint { watch, slices, changed_from_s, .. } = joint;
+        let Joint { standing, changed_from_s, .. } = joint;
         let changed_from_s = changed_from_s.take();
         self.with_judged(plan, at, &mut |judged| {
-            let sliced = has_slices(judged.rule);
-            if sliced {
-                advance_slices(slices, judged, progress, changed_from_s);
-            }
-            let judged = Judged { slices: sliced.then_some(&*slices), ..judged };
-            for change in watch.advance(judged, progress, changed_from_s) {
-                let told = Told {
-                    plan,
-                    rule: at.rule,
-                    key: &Key::from_packed(&[]),
-                    judged: Some(judged),
-                    clock,
-                    log_s: second_of(self.log_us),
-                    version: self.version,
-                    shard: self.id,
-                };
-                outputs.push(Output::Breach(Box::new(told.breach(&change))));
-            }
+            let news = standing.advance(judged, progress, changed_from_s);
+            let slices = judged.rule.has_slices().then(|| standing.slices());
+            let told = Told {
+                plan,
+                rule: at.rule,
+                key: &Key::from_packed(&[]),
+                judged: Some(Judged { slices, ..judged }),
+                clock,
+                log_s: second_of(self.log_us),
+                version: self.version,
+                shard: self.id,
+            };
+            outputs.extend(news.into_iter().filter_map(|news| told.output(news)));
         });
     }
 

@@ -8,6 +8,7 @@ mod adopt;
 mod breach;
 pub mod checkpoint;
 mod counts;
+mod hourly;
 mod joint;
 pub mod table;
 
@@ -336,8 +337,9 @@ impl Shard {
             let rules: Vec<RuleAt> = own.filter_map(covered).collect();
             let Some(counts) = self.counts.get_mut(&projection.id) else { continue };
             let judgements = counts.advance(plan, &rules, progress);
-            for Judgement { rule, key, change } in judgements {
-                let slices = counts.slices(&key, &rule_name(plan, rule.rule));
+            for Judgement { rule, key, news } in judgements {
+                let slices = plan.rules.alerts[rule.rule].has_slices().then(|| rule_name(plan, rule.rule));
+                let slices = slices.and_then(|name| counts.slices(&key, &name));
                 let feed = plan.watched[rule.rule].feeds.first();
                 let counted = feed.zip(counts.panes(&key)).map(|(feed, panes)| Counted { feed, panes });
                 let told = Told {
@@ -353,7 +355,7 @@ impl Shard {
                     version: self.version,
                     shard: self.id,
                 };
-                outputs.push(Output::Breach(Box::new(told.breach(&change))));
+                outputs.extend(told.output(news));
             }
         }
     }
@@ -422,7 +424,7 @@ impl Shard {
     }
 
     pub fn open_episodes(&self) -> u32 {
-        let joint = self.joint.values().map(|joint| joint.watch().open_episodes());
+        let joint = self.joint.values().map(|joint| joint.standing().watch().open_episodes());
         self.counts.values().map(Counts::open_episodes).chain(joint).sum()
     }
 

@@ -334,6 +334,16 @@ impl<'a> Judged<'a> {
         Reading { verdict, value_billionths: value }
     }
 
+    /// The reading with a value to show: those of histograms are read every ten seconds.
+    pub fn shown(&self, reading: Reading, at_s: i64) -> Reading {
+        let is_read = !matches!(self.rule.kind, RuleKind::Quantile { .. } | RuleKind::Freshness { .. });
+        if is_read || reading.value_billionths.is_some() || at_s % 10 != 0 {
+            return reading;
+        }
+        let window_s = self.rule.levels.first().map_or(0, |level| level.window_s);
+        Reading { value_billionths: self.value_billionths(window_s, at_s), ..reading }
+    }
+
     /// Good and bad of one slice of a time-sliced objective.
     pub fn slice(&self, indicator: &Indicator, start_s: i64, end_s: i64) -> Sum {
         let bounds = Bounds { start_s, end_s, width_s: 1, coverage_billionths: 0 };

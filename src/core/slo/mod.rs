@@ -2,10 +2,12 @@
 
 pub mod budget;
 pub mod episode;
+pub mod hours;
 pub mod judge;
 pub mod lag;
 pub mod latch;
 pub mod pane;
 pub mod score;
 pub mod slices;
+pub mod standing;
 pub mod watch;

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::budget::period_width_s;
+use super::hours::WIDTH_S;
+use super::standing::HOURS_CORRECTED_S;
 use crate::core::alert::{AlertRule, RuleKind};
 use crate::core::fold::add_cell;
 use crate::core::partial::CellsDelta;
@@ -64,6 +66,7 @@ fn spans(rule: &AlertRule) -> Vec<(i64, i64)> {
     if let Some(objective) = &rule.objective {
         spans.push((period_width_s(&objective.period), objective.period.length_s()));
         spans.extend(objective.method.slice_s().map(|slice_s| (1, slice_s)));
+        spans.push((WIDTH_S, HOURS_CORRECTED_S + 3_600));
     }
     spans
 }
