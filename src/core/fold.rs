@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::aggregate::{Measure, Position, age_us};
-use super::event::{Event, Invalid, Reason};
+use super::event::{Event, Invalid, Reason, Value as EventValue};
 use super::key::{Key, pack};
-use super::partial::{CellsDelta, Clock, Delta, DeltaBody, Gap, HourDelta};
+use super::partial::{CellsDelta, Clock, Delta, DeltaBody, Gap, HourDelta, add_exemplar};
 use super::plan::{Body, Cells, Measured, Plan, Value, cell_of};
 use super::sketch::histogram::Histogram;
 use super::source::{Aggregate, HISTOGRAM_LIMIT, Source};
@@ -186,7 +186,7 @@ impl Fold {
                     }
                 }
                 (DeltaBody::Cells(delta), Body::Cells(cells)) => {
-                    count_event(delta, cells, event, age_us(position.timestamp_us, at_us));
+                    count_event(delta, cells, event, position, age_us(position.timestamp_us, at_us));
                 }
                 (DeltaBody::Hour(_) | DeltaBody::Cells(_) | DeltaBody::Lag(_), _) => {}
             }
@@ -379,8 +379,16 @@ fn empty_body(plan: &Plan, projection: usize) -> DeltaBody {
     }
 }
 
-fn count_event(delta: &mut CellsDelta, cells: &Cells, event: &Event, age_us: i64) {
-    add_cell(&mut delta.cells, cell_of(&cells.atoms, event, age_us), 1);
+fn count_event(delta: &mut CellsDelta, cells: &Cells, event: &Event, position: Position, age_us: i64) {
+    let cell = cell_of(&cells.atoms, event, age_us);
+    add_cell(&mut delta.cells, cell, 1);
+    if cells.notable.has(cell) {
+        let trace_id = || match event.value(cells.trace_id?) {
+            EventValue::Text(text) => Some(text.to_owned()),
+            EventValue::Absent | EventValue::Number(_) => None,
+        };
+        add_exemplar(&mut delta.exemplars, (cell, position.partition, position.offset), trace_id);
+    }
     delta.values.resize(cells.measured.len(), Histogram::default());
     for (values, Measured { what, filter, .. }) in delta.values.iter_mut().zip(&cells.measured) {
         let value = match *what {

@@ -20,5 +20,6 @@ pub mod shard;
 pub mod sketch;
 pub mod slo;
 pub mod source;
+pub mod span;
 pub mod table;
 pub mod time;

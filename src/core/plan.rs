@@ -55,6 +55,10 @@ pub enum Body {
 pub struct Cells {
     pub atoms: Vec<NamedAtom>,
     pub measured: Vec<Measured>,
+    /// Cells that some rule calls bad: their events are worth a look.
+    pub notable: CellSet,
+    /// The field that names an event elsewhere.
+    pub trace_id: Option<Slot>,
 }
 
 /// A value some rule shows: recorded for the events that its filter lets count.
@@ -125,6 +129,11 @@ impl CellSet {
             words[cell / 64] |= 1 << (cell % 64);
         }
         CellSet(words)
+    }
+
+    fn add(&mut self, other: &CellSet) {
+        self.0.resize(self.0.len().max(other.0.len()), 0);
+        self.0.iter_mut().zip(&other.0).for_each(|(word, more)| *word |= more);
     }
 
     pub fn has(&self, cell: u16) -> bool {
@@ -316,7 +325,10 @@ fn watch(rules: &Rules, rule: &AlertRule, homes: &[usize], projections: &mut Vec
         identity.push_str(&format!("{:x} {} {}", projections[at].id, texts[0], texts[1]));
         let Body::Cells(cells) = &mut projections[at].body else { continue };
         let measured = shown_value(&rule.kind).map(|what| measure(cells, source, what, &feed.filter));
-        feeds.push(WatchedFeed { projection: at, tallies: tallies(rule, feed, &cells.atoms), measured });
+        let tallies = tallies(rule, feed, &cells.atoms);
+        tallies.over.iter().chain([&tallies.bad]).for_each(|bad| cells.notable.add(bad));
+        cells.trace_id = source.fields.iter().position(|field| field.name == "trace_id");
+        feeds.push(WatchedFeed { projection: at, tallies, measured });
     }
     let lag = match (&rule.kind, rule.objective.as_ref().map(|objective| &objective.indicator)) {
         (RuleKind::Lag { source, lag }, _) | (_, Some(Indicator::Lag { source, lag, .. })) => {

@@ -129,6 +129,7 @@ impl Shard {
             };
             self.since_s.remove(&name);
             let Some(clock) = self.slowest_clock(before, at) else { continue };
+            let clocks = self.clocks_of(before, at);
             for (key, change) in changes {
                 let told = Told {
                     plan: before,
@@ -136,6 +137,8 @@ impl Shard {
                     key: &key,
                     judged: None,
                     clock,
+                    clocks: &clocks,
+                    exemplars: None,
                     log_s: second_of(self.log_us),
                     version: self.version,
                     shard: self.id,

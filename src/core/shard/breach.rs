@@ -1,12 +1,15 @@
 //! A change of an episode, told in full: the record that subscribers read.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
 use crate::core::alert::{AlertRule, LagUnit, Level, RuleKind, Side};
 use crate::core::clock::SourceClock;
 use crate::core::key::{Key, OTHER};
 use crate::core::objective::Objective;
-use crate::core::output::{Breach, BreachWindow, Completeness, Evidence, Output, SloFacts};
+use crate::core::output::{Breach, BreachWindow, Completeness, Output, SloFacts};
+use crate::core::partial::Exemplar;
 use crate::core::plan::Plan;
 use crate::core::slo::episode::Change;
 use crate::core::slo::judge::{Judged, burn_billionths};
@@ -25,7 +28,11 @@ pub struct Told<'a> {
     pub key: &'a Key,
     /// None when the rule is gone.
     pub judged: Option<Judged<'a>>,
+    /// The clock that holds the rule back, and those of all its sources by name.
     pub clock: &'a SourceClock,
+    pub clocks: &'a [(&'a str, &'a SourceClock)],
+    /// By minute; None where the rule has no group of its own.
+    pub exemplars: Option<&'a BTreeMap<i64, Vec<Exemplar>>>,
     pub log_s: i64,
     pub version: i64,
     pub shard: u32,
@@ -88,7 +95,7 @@ impl Told<'_> {
                 target_billionths: objective.target_billionths,
             }),
             budget: self.budget(change.shown.level, change.judged_s),
-            evidence: Evidence::default(),
+            evidence: self.evidence(change),
             suppressed_by: Vec::new(),
             onset_s: change.shown.onset_s,
             opened_s: change.shown.opened_s,

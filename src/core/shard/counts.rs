@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::alert::RuleKind;
 use crate::core::key::Key;
-use crate::core::partial::CellsDelta;
+use crate::core::partial::{CellsDelta, Exemplar, add_exemplar};
 use crate::core::plan::{Cells, Plan};
 use crate::core::slo::episode::Change;
 use crate::core::slo::judge::{Counted, Covered, Input, Judged};
@@ -14,6 +14,10 @@ use crate::core::slo::pane::{Panes, Resolution};
 use crate::core::slo::slices::Slices;
 use crate::core::slo::standing::{News, Standing};
 use crate::core::slo::watch::Progress;
+use crate::core::time::floor_to;
+
+/// How long exemplars are kept behind the watermark.
+const EXEMPLARS_KEPT_S: i64 = 30 * 60;
 
 #[derive(Debug)]
 pub struct Counts {
@@ -29,6 +33,8 @@ pub struct Group {
     panes: Panes,
     /// By `document/rule`.
     standings: BTreeMap<String, Standing>,
+    /// Start of the minute -> exemplars of its events.
+    exemplars: BTreeMap<i64, Vec<Exemplar>>,
     /// Earliest second that changed after it was settled.
     late_from_s: Option<i64>,
     #[serde(skip)]
@@ -51,6 +57,15 @@ pub struct Judgement {
     pub news: News,
 }
 
+impl Group {
+    fn look_at(&mut self, second: i64, exemplars: &[Exemplar]) {
+        for Exemplar { cell, partition, offset, trace_id } in exemplars {
+            let minute = self.exemplars.entry(floor_to(second, 60)).or_default();
+            add_exemplar(minute, (*cell, *partition, *offset), || trace_id.clone());
+        }
+    }
+}
+
 impl Counts {
     pub fn new(resolution: Resolution) -> Counts {
         Counts { groups: BTreeMap::new(), resolution, progress: None }
@@ -63,6 +78,7 @@ impl Counts {
         let key = if other { Key::other(columns) } else { key.clone() };
         let group = self.groups.entry(key).or_default();
         group.panes.add(&self.resolution, second, delta);
+        group.look_at(second, &delta.exemplars);
         group.dirty = true;
         // The window that ends at second + 1 is the first that holds it.
         let settled = || self.progress.is_some_and(|progress| second < progress.watermark_s);
@@ -88,6 +104,7 @@ impl Counts {
             }
             group.late_from_s = None;
             group.panes.forget(&self.resolution, progress.watermark_s);
+            group.exemplars = group.exemplars.split_off(&(progress.watermark_s - EXEMPLARS_KEPT_S));
             group.dirty = true;
         }
         // Where there is nothing to group by, the one group is there for good: silence too has to be judged.
@@ -131,12 +148,19 @@ impl Counts {
         self.resolution = resolution;
         for group in self.groups.values_mut() {
             group.panes.adopt(from, to);
+            // They name cells as the rules before had them.
+            group.exemplars.clear();
             group.dirty = true;
         }
     }
 
     pub fn slices(&self, key: &Key, rule: &str) -> Option<&Slices> {
         self.groups.get(key).and_then(|group| group.standings.get(rule)).map(Standing::slices)
+    }
+
+    /// Exemplars by minute.
+    pub fn exemplars(&self, key: &Key) -> Option<&BTreeMap<i64, Vec<Exemplar>>> {
+        self.groups.get(key).map(|group| &group.exemplars)
     }
 
     pub fn panes(&self, key: &Key) -> Option<&Panes> {

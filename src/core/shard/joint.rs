@@ -72,6 +72,7 @@ impl Shard {
         outputs: &mut Vec<Output>,
     ) {
         let Some(clock) = self.slowest_clock(plan, at.rule) else { return };
+        let clocks = self.clocks_of(plan, at.rule);
         let Joint { standing, changed_from_s, .. } = joint;
         let changed_from_s = changed_from_s.take();
         self.with_judged(plan, at, &mut |judged| {
@@ -83,6 +84,8 @@ impl Shard {
                 key: &Key::from_packed(&[]),
                 judged: Some(Judged { slices, ..judged }),
                 clock,
+                clocks: &clocks,
+                exemplars: None,
                 log_s: second_of(self.log_us),
                 version: self.version,
                 shard: self.id,
@@ -185,6 +188,11 @@ impl Shard {
                 lags.forget(newest_s - keep_s);
             }
         }
+    }
+
+    pub(super) fn clocks_of<'p>(&'p self, plan: &'p Plan, rule: usize) -> Vec<(&'p str, &'p SourceClock)> {
+        let clock = |source| Some((source, self.sources.get(source)?));
+        sources_of(plan, rule).into_iter().filter_map(clock).collect()
     }
 
     /// The clock that holds the rule back.

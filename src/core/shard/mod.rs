@@ -8,6 +8,7 @@ mod adopt;
 mod breach;
 pub mod checkpoint;
 mod counts;
+mod evidence;
 mod hourly;
 mod joint;
 pub mod table;
@@ -337,6 +338,7 @@ impl Shard {
             let rules: Vec<RuleAt> = own.filter_map(covered).collect();
             let Some(counts) = self.counts.get_mut(&projection.id) else { continue };
             let judgements = counts.advance(plan, &rules, progress);
+            let Some(clock) = self.sources.get(&source.name) else { continue };
             for Judgement { rule, key, news } in judgements {
                 let slices = plan.rules.alerts[rule.rule].has_slices().then(|| rule_name(plan, rule.rule));
                 let slices = slices.and_then(|name| counts.slices(&key, &name));
@@ -350,7 +352,9 @@ impl Shard {
                         let input = Input::Feeds(std::slice::from_ref(counted));
                         Judged { slices, ..judged(plan, rule, input) }
                     }),
-                    clock: &self.sources[&source.name],
+                    clock,
+                    clocks: &[(source.name.as_str(), clock)],
+                    exemplars: counts.exemplars(&key),
                     log_s: second_of(self.log_us),
                     version: self.version,
                     shard: self.id,

@@ -198,7 +198,8 @@ impl Panes {
     pub fn adopt(&mut self, from: &Cells, to: &Cells) {
         for pane in self.tiers.values_mut().flat_map(BTreeMap::values_mut) {
             let Pane { cells, values } = std::mem::take(pane);
-            let CellsDelta { cells, values } = CellsDelta { cells, values }.moved(from, to).into_owned();
+            let pane_now = CellsDelta { cells, values, exemplars: Vec::new() };
+            let CellsDelta { cells, values, .. } = pane_now.moved(from, to).into_owned();
             *pane = Pane { cells, values };
         }
     }
@@ -209,7 +210,7 @@ mod tests {
     use super::*;
 
     fn one(cells: &[(u16, u64)]) -> CellsDelta {
-        CellsDelta { cells: cells.to_vec(), values: Vec::new() }
+        CellsDelta { cells: cells.to_vec(), ..CellsDelta::default() }
     }
 
     /// Cells 0 and 1 count, cell 1 is bad.
