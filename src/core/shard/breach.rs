@@ -12,7 +12,8 @@ use crate::core::output::{Breach, BreachWindow, Completeness, Output, SloFacts};
 use crate::core::partial::Exemplar;
 use crate::core::plan::Plan;
 use crate::core::slo::episode::Change;
-use crate::core::slo::judge::{Judged, burn_billionths};
+use crate::core::slo::judge::Judged;
+use crate::core::slo::reading::burn_billionths;
 use crate::core::slo::standing::News;
 
 /// An opening judged this far behind log time is history: nobody should be paged for it.

@@ -150,6 +150,7 @@ impl Counts {
             group.panes.adopt(from, to);
             // They name cells as the rules before had them.
             group.exemplars.clear();
+            group.standings.values_mut().for_each(Standing::forget_sums);
             group.dirty = true;
         }
     }
@@ -209,5 +210,5 @@ pub fn judged<'a>(plan: &'a Plan, at: RuleAt, input: Input<'a>) -> Judged<'a> {
         // Microseconds.
         _ => 6,
     };
-    Judged { rule, input, since: at.since, scale, slices: None }
+    Judged { rule, input, since: at.since, scale, slices: None, sliding: None, settled_s: i64::MIN }
 }

@@ -1,7 +1,8 @@
 //! The error budget of an objective: what its period allowed to be bad, less what was.
 
-use super::judge::{BILLION, Bounds, Judged, narrow};
+use super::judge::{Bounds, Judged};
 use super::pane::{Sum, pane_width_s};
+use super::reading::{BILLION, narrow};
 use crate::core::objective::{Objective, Period};
 use crate::core::output::BudgetLeft;
 
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     fn budget(bad: u64, total: u64) -> Budget {
-        let bounds = Bounds { start_s: 0, end_s: 1_000, width_s: 1, coverage_billionths: 0 };
+        let bounds = Bounds { start_s: 0, end_s: 1_000, width_s: 1, coverage_billionths: 0, window_s: 0 };
         Budget { bounds, sum: Sum { bad, total }, allowed_billionths: 10_000_000 }
     }
 
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn it_is_gone_when_errors_go_on_as_they_do() {
-        let recent = Bounds { start_s: 900, end_s: 1_000, width_s: 1, coverage_billionths: 0 };
+        let recent = Bounds { start_s: 900, end_s: 1_000, width_s: 1, coverage_billionths: 0, window_s: 0 };
         // 50 of 100 are left; 11 bad of 100 in 100 s are 10 more than allowed.
         let left = budget(50, 10_000).left(recent, Sum { bad: 11, total: 100 });
         assert_eq!(left.exhausts_at_s, Some(1_500));

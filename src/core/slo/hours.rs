@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::judge::{Bounds, Judged, Reading};
+use super::judge::{Bounds, Judged};
 use super::latch::{Latch, Verdict};
 use super::pane::Sum;
+use super::reading::Reading;
 use super::slices::SLICE;
 use crate::core::output::ValueStats;
 use crate::core::time::floor_to;
@@ -65,8 +66,13 @@ pub struct SloHourCounts {
 impl SloHourCounts {
     /// The hour that begins at `hour_s`.
     pub fn of(judged: &Judged<'_>, hour_s: i64) -> SloHourCounts {
-        let bounds =
-            Bounds { start_s: hour_s, end_s: hour_s + HOUR_S, width_s: WIDTH_S, coverage_billionths: 0 };
+        let bounds = Bounds {
+            start_s: hour_s,
+            end_s: hour_s + HOUR_S,
+            width_s: WIDTH_S,
+            coverage_billionths: 0,
+            window_s: 0,
+        };
         let slices = if judged.slices.is_some() { judged.sum(bounds) } else { Sum::default() };
         SloHourCounts { events: judged.events(bounds), slices }
     }

@@ -4,17 +4,31 @@ use super::budget::Budget;
 use super::lag::Samples;
 use super::latch::Verdict;
 use super::pane::{Panes, Sum, pane_width_s};
+use super::reading::{
+    BILLION, Reading, burn_billionths, compare, narrow, rate, ratio, share_billionths, unknown, verdict,
+};
 use super::score::{Scored, score_billionths};
 use super::slices::{SLICE, Slices};
+use super::sliding::Sliding;
 use crate::core::alert::{AlertRule, Composite, Lag, LagUnit, Level, RuleKind, Side};
 use crate::core::objective::Indicator;
-use crate::core::plan::{CellSet, WatchedFeed};
+use crate::core::plan::WatchedFeed;
 use crate::core::source::Quantile;
 use crate::core::time::floor_to;
 
-pub const BILLION: i128 = 1_000_000_000;
 /// A burn rate that has crossed is over once its short window burns below this share of the factor, in tenths.
 const CLEAR_TENTHS: i128 = 9;
+
+/// Stands for the length of a window that begins where a calendar says.
+const CALENDAR: i64 = -1;
+
+/// What of a window's events is counted as bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Bad,
+    /// Beyond the threshold of the level with this index.
+    Over(usize),
+}
 
 /// A rule and all that its judgement reads.
 #[derive(Clone, Copy)]
@@ -26,6 +40,10 @@ pub struct Judged<'a> {
     pub scale: u8,
     /// What a time-sliced objective counts.
     pub slices: Option<&'a Slices>,
+    /// Sums of windows remembered from the second before.
+    pub sliding: Option<&'a Sliding>,
+    /// Up to here counts change only by late events.
+    pub settled_s: i64,
 }
 
 /// From when on the counts speak for a rule.
@@ -52,15 +70,6 @@ pub struct Counted<'a> {
     pub panes: &'a Panes,
 }
 
-/// The answer of one level for one second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
-    pub verdict: Verdict,
-    /// The number compared, in billionths of the kind's unit. A value read from a histogram costs more than the
-    /// verdict, so it is there only when the level is crossed.
-    pub value_billionths: Option<i64>,
-}
-
 /// `[start_s, end_s)`, and the part of the level's window it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -68,6 +77,8 @@ pub struct Bounds {
     pub end_s: i64,
     pub width_s: i64,
     pub coverage_billionths: i64,
+    /// The length asked for, by which windows are told apart; 0 for one that is asked for once.
+    pub window_s: i64,
 }
 
 impl<'a> Judged<'a> {
@@ -187,14 +198,14 @@ impl<'a> Judged<'a> {
         let width_s = pane_width_s(window_s);
         let start_s = floor_to(end_s - window_s, width_s).max(up(self.since.counts_s, width_s));
         let coverage_billionths = self.coverage_billionths(start_s, end_s, window_s);
-        Bounds { start_s, end_s, width_s, coverage_billionths }
+        Bounds { start_s, end_s, width_s, coverage_billionths, window_s }
     }
 
     /// The same for a window that begins where a calendar says.
     pub fn bounds_from(&self, from_s: i64, end_s: i64, width_s: i64) -> Bounds {
         let start_s = from_s.max(up(self.since.counts_s, width_s));
         let coverage_billionths = self.coverage_billionths(start_s, end_s, end_s - from_s);
-        Bounds { start_s, end_s, width_s, coverage_billionths }
+        Bounds { start_s, end_s, width_s, coverage_billionths, window_s: CALENDAR }
     }
 
     fn coverage_billionths(&self, start_s: i64, end_s: i64, window_s: i64) -> i64 {
@@ -207,7 +218,7 @@ impl<'a> Judged<'a> {
         if let Some(slices) = self.slices {
             return slices.sum(bounds.width_s, bounds.start_s, bounds.end_s);
         }
-        self.sum_of(bounds, |feed| &feed.tallies.bad)
+        self.sum_of(Which::Bad, bounds)
     }
 
     /// Bad events of the second that ends at `at_s`; for kinds without bad ones, those that the level at hand is about.
@@ -216,7 +227,7 @@ impl<'a> Judged<'a> {
     }
 
     pub fn bad_between(&self, level_at: usize, start_s: i64, end_s: i64) -> u64 {
-        let bounds = Bounds { start_s, end_s, width_s: 1, coverage_billionths: 0 };
+        let bounds = Bounds { start_s, end_s, width_s: 1, coverage_billionths: 0, window_s: 0 };
         match self.rule.kind {
             RuleKind::Ratio | RuleKind::BurnRate | RuleKind::Budget => self.events(bounds).bad,
             RuleKind::Quantile { .. } | RuleKind::Freshness { .. } => self.over(level_at, bounds).bad,
@@ -227,23 +238,32 @@ impl<'a> Judged<'a> {
 
     /// Good and bad events, whatever the objective counts.
     pub fn events(&self, bounds: Bounds) -> Sum {
-        self.sum_of(bounds, |feed| &feed.tallies.bad)
+        self.sum_of(Which::Bad, bounds)
     }
 
     /// Total, and as bad what is beyond the threshold of a level of a QUANTILE.
     pub fn over(&self, level_at: usize, bounds: Bounds) -> Sum {
-        self.sum_of(bounds, |feed| feed.tallies.over.get(level_at).unwrap_or(&feed.tallies.bad))
+        self.sum_of(Which::Over(level_at), bounds)
     }
 
-    fn sum_of(&self, bounds: Bounds, bad: impl Fn(&'a WatchedFeed) -> &'a CellSet) -> Sum {
-        let mut all = Sum::default();
-        for Counted { feed, panes } in self.feeds() {
-            let Bounds { start_s, end_s, width_s, .. } = bounds;
-            let sum = panes.sum(width_s, start_s, end_s, &feed.tallies.total, bad(feed));
-            all.total += sum.total;
-            all.bad += sum.bad;
+    fn sum_of(&self, which: Which, bounds: Bounds) -> Sum {
+        let sum = |width_s, start_s, end_s| {
+            let mut all = Sum::default();
+            for Counted { feed, panes } in self.feeds() {
+                let bad = match which {
+                    Which::Bad => &feed.tallies.bad,
+                    Which::Over(level) => feed.tallies.over.get(level).unwrap_or(&feed.tallies.bad),
+                };
+                let sum = panes.sum(width_s, start_s, end_s, &feed.tallies.total, bad);
+                all.total += sum.total;
+                all.bad += sum.bad;
+            }
+            all
+        };
+        match self.sliding {
+            Some(sliding) if bounds.window_s != 0 => sliding.sum(which, bounds, self.settled_s, sum),
+            _ => sum(bounds.width_s, bounds.start_s, bounds.end_s),
         }
-        all
     }
 
     fn feeds(&self) -> &'a [Counted<'a>] {
@@ -346,7 +366,7 @@ impl<'a> Judged<'a> {
 
     /// Good and bad of one slice of a time-sliced objective.
     pub fn slice(&self, indicator: &Indicator, start_s: i64, end_s: i64) -> Sum {
-        let bounds = Bounds { start_s, end_s, width_s: 1, coverage_billionths: 0 };
+        let bounds = Bounds { start_s, end_s, width_s: 1, coverage_billionths: 0, window_s: 0 };
         match indicator {
             Indicator::Events => self.events(bounds),
             Indicator::Rate { op, per_second_billionths } => {
@@ -418,80 +438,4 @@ impl<'a> Judged<'a> {
 
 fn up(second: i64, width_s: i64) -> i64 {
     second.saturating_add(width_s - 1).div_euclid(width_s).saturating_mul(width_s)
-}
-
-fn unknown(value_billionths: Option<i64>) -> Reading {
-    Reading { verdict: Verdict::Unknown, value_billionths }
-}
-
-fn verdict(crossed: bool) -> Verdict {
-    if crossed { Verdict::Crossed } else { Verdict::NotCrossed }
-}
-
-fn compare(level: &Level, events: u64, value_billionths: i64) -> Reading {
-    if events < level.min_events {
-        return unknown(Some(value_billionths));
-    }
-    let crossed = match level.side {
-        Side::Above => value_billionths > level.threshold_billionths,
-        Side::Below => value_billionths < level.threshold_billionths,
-    };
-    Reading { verdict: verdict(crossed), value_billionths: Some(value_billionths) }
-}
-
-/// Whole numbers only: bad / total > threshold is bad x 10^9 > threshold x total.
-fn ratio(level: &Level, sum: Sum) -> Reading {
-    if sum.total == 0 || sum.total < level.min_events {
-        return unknown(None);
-    }
-    let left = i128::from(sum.bad) * BILLION;
-    let right = i128::from(level.threshold_billionths) * i128::from(sum.total);
-    let crossed = match level.side {
-        Side::Above => left > right && sum.bad >= level.min_bad,
-        Side::Below => left < right,
-    };
-    Reading { verdict: verdict(crossed), value_billionths: Some(share_billionths(sum)) }
-}
-
-/// Events a second over the span that was counted.
-fn rate(level: &Level, total: u64, span_s: i64) -> Reading {
-    if span_s <= 0 {
-        return unknown(None);
-    }
-    let left = i128::from(total) * BILLION;
-    let right = i128::from(level.threshold_billionths) * i128::from(span_s);
-    let value = Some(narrow(left / i128::from(span_s)));
-    if total < level.min_events {
-        return unknown(value);
-    }
-    let crossed = match level.side {
-        Side::Above => left > right,
-        Side::Below => left < right,
-    };
-    Reading { verdict: verdict(crossed), value_billionths: value }
-}
-
-/// The share of bad events, in billionths; 0 when there is none.
-pub fn share_billionths(sum: Sum) -> i64 {
-    narrow(i128::from(sum.bad) * BILLION / i128::from(sum.total.max(1)))
-}
-
-/// How many times faster than allowed the budget is spent, in billionths; None without events.
-pub fn burn_billionths(sum: Sum, allowed_billionths: i128) -> Option<i64> {
-    let all = allowed_billionths * i128::from(sum.total);
-    (all > 0).then(|| narrow(i128::from(sum.bad) * BILLION * BILLION / all))
-}
-
-/// Values beyond 9 x 10^9 units are shown as that.
-pub fn narrow(value: i128) -> i64 {
-    value.clamp(i64::MIN.into(), i64::MAX.into()) as i64
-}
-
-/// The worse of two values of one side.
-pub fn worse(side: Side, known: Option<i64>, value: i64) -> i64 {
-    match (side, known) {
-        (_, None) => value,
-        (Side::Above, Some(known)) => known.max(value),
-        (Side::Below, Some(known)) => known.min(value),
-    }
 }

@@ -1,6 +1,7 @@
 //! A score of several rules: each part's value on a line from 0 to 1, their weighted mean.
 
-use super::judge::{BILLION, Judged, narrow};
+use super::judge::Judged;
+use super::reading::{BILLION, narrow};
 use crate::core::alert::{Composite, Part};
 
 /// A part and how it is judged.

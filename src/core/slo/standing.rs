@@ -7,6 +7,7 @@ use super::hours::{Hours, RuleHourStats, SloHourCounts, ended_between};
 use super::judge::Judged;
 use super::pane::Sum;
 use super::slices::Slices;
+use super::sliding::Sliding;
 use super::watch::{Progress, Watch};
 use crate::core::time::floor_to;
 
@@ -19,6 +20,8 @@ pub const HOURS_CORRECTED_S: i64 = 7_200;
 pub struct Standing {
     watch: Watch,
     slices: Slices,
+    #[serde(skip)]
+    sliding: Sliding,
     hours: Hours<SloHourCounts>,
     /// Up to here hours have been looked at.
     hours_s: Option<i64>,
@@ -42,12 +45,16 @@ impl Standing {
         progress: Progress,
         changed_from_s: Option<i64>,
     ) -> Vec<News> {
+        if let Some(changed_s) = changed_from_s {
+            self.sliding.forget_from(changed_s);
+        }
         let sliced = judged.rule.has_slices();
         if sliced {
             self.advance_slices(judged, progress, changed_from_s);
         }
-        let Standing { watch, slices, .. } = self;
-        let judged = Judged { slices: sliced.then_some(&*slices), ..judged };
+        let Standing { watch, slices, sliding, .. } = self;
+        let (slices, settled_s) = (sliced.then_some(&*slices), progress.watermark_s);
+        let judged = Judged { slices, sliding: Some(sliding), settled_s, ..judged };
         let said = watch.advance(judged, progress, changed_from_s);
         let mut news: Vec<News> = said.changes.into_iter().map(News::Change).collect();
         let rule_hour = |(hour_s, stats, revision)| News::RuleHour { hour_s, stats, revision };
@@ -75,6 +82,11 @@ impl Standing {
 
     pub fn watch_mut(&mut self) -> &mut Watch {
         &mut self.watch
+    }
+
+    /// When cells get another meaning.
+    pub fn forget_sums(&mut self) {
+        self.sliding.clear();
     }
 
     /// Judges the slices that are over, before the rule that counts them is.

@@ -9,9 +9,10 @@ use std::collections::VecDeque;
 
 use super::episode::{Announced, Change, Computed, Episode, reconcile};
 use super::hours::{Hours, RuleHourStats, hour_of};
-use super::judge::{Judged, Reading, worse};
+use super::judge::Judged;
 use super::latch::{Latch, Verdict};
 use super::pane::SNAPSHOT_EVERY_S;
+use super::reading::{Reading, worse};
 use crate::core::output::ResolveReason;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
