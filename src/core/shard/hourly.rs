@@ -1,6 +1,7 @@
 //! Hours, status and budget of a rule, told in full.
 
 use super::breach::{Told, unit};
+use crate::core::alert::RuleKind;
 use crate::core::output::{Breach, BudgetLeft, RuleHour, SloHour, Stamp, Status};
 use crate::core::rules::Maintenance;
 use crate::core::slo::hours::{RuleHourStats, SloHourCounts};
@@ -76,10 +77,11 @@ impl Told<'_> {
     pub(super) fn budget(&self, level: usize, at_s: i64) -> Option<BudgetLeft> {
         let judged = self.judged?;
         let budget = judged.budget(at_s)?;
-        let level = judged.rule.levels.get(level);
-        let recent = level.map_or(budget.bounds, |level| {
-            judged.bounds(level.short_window_s.unwrap_or(level.window_s), at_s)
-        });
+        let level = judged.rule.levels.get(level).filter(|_| !matches!(judged.rule.kind, RuleKind::Budget));
+        // Where no window tells what is recent, a thirtieth of the period does.
+        let thirtieth_s = ((budget.bounds.end_s - budget.bounds.start_s) / 30).max(60);
+        let recent_s = level.map_or(thirtieth_s, |level| level.short_window_s.unwrap_or(level.window_s));
+        let recent = judged.bounds(recent_s, at_s);
         Some(budget.left(recent, judged.sum(recent)))
     }
 

@@ -54,9 +54,11 @@ impl Shard {
             };
             let name = rule.full_name();
             let mut joint = self.joint.remove(&name).unwrap_or_default();
-            if joint.progress != Some(progress) {
+            if joint.progress != Some(progress)
+                && let Some(clock) = self.slowest_clock(plan, at)
+            {
                 joint.progress = Some(progress);
-                self.judge_joint(plan, RuleAt { rule: at, since }, progress, &mut joint, outputs);
+                self.judge_joint(plan, RuleAt { rule: at, since }, clock, &mut joint, outputs);
             }
             self.joint.insert(name, joint);
         }
@@ -67,13 +69,13 @@ impl Shard {
         &self,
         plan: &Plan,
         at: RuleAt,
-        progress: Progress,
+        clock: &SourceClock,
         joint: &mut Joint,
         outputs: &mut Vec<Output>,
     ) {
-        let Some(clock) = self.slowest_clock(plan, at.rule) else { return };
         let clocks = self.clocks_of(plan, at.rule);
-        let Joint { standing, changed_from_s, .. } = joint;
+        let Joint { standing, progress, changed_from_s } = joint;
+        let Some(progress) = *progress else { return };
         let changed_from_s = changed_from_s.take();
         self.with_judged(plan, at, &mut |judged| {
             let news = standing.advance(judged, progress, changed_from_s);

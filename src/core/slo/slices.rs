@@ -18,8 +18,8 @@ const COARSE_S: [i64; 2] = [3_600, 86_400];
 pub struct Slices {
     /// Width -> start -> what the slices in it sum up to. The first width is the slice itself.
     tiers: BTreeMap<i64, BTreeMap<i64, Sum>>,
-    /// Up to here every slice has been judged.
-    judged_s: Option<i64>,
+    /// From the first of these on every slice has been judged up to the second.
+    judged_s: Option<(i64, i64)>,
 }
 
 impl Slices {
@@ -34,8 +34,8 @@ impl Slices {
         content: impl Fn(i64, i64) -> Sum,
     ) {
         let Some(slice_s) = method.slice_s() else { return };
-        let first_s = floor_to(from_s + slice_s - 1, slice_s);
-        let judged_s = self.judged_s.unwrap_or(first_s);
+        let begin_s = floor_to(from_s + slice_s - 1, slice_s);
+        let (first_s, judged_s) = self.judged_s.unwrap_or((begin_s, begin_s));
         let again_s = changed_from_s.map_or(judged_s, |changed_s| floor_to(changed_s, slice_s).min(judged_s));
         let mut start_s = again_s.max(first_s);
         while start_s + slice_s <= watermark_s {
@@ -43,7 +43,7 @@ impl Slices {
             self.set(slice_s, start_s, sum);
             start_s += slice_s;
         }
-        self.judged_s = Some(start_s.max(judged_s));
+        self.judged_s = Some((first_s, start_s.max(judged_s)));
     }
 
     /// Good and bad shares of the slices within `[start, end)`, in billionths of a slice.
