@@ -18,11 +18,10 @@ fn uptime(empty: EmptySlice, factor: i64) -> AlertRule {
 }
 
 fn hours(world: &World) -> Vec<&SloHour> {
-    let hour = |output| match output {
-        &Output::SloHour(ref hour) => Some(&**hour),
-        _ => None,
-    };
-    world.outputs.iter().filter_map(hour).collect()
+    let outputs = world.outputs.iter();
+    outputs
+        .filter_map(|output| if let Output::SloHour(hour) = output { Some(&**hour) } else { None })
+        .collect()
 }
 
 /// Ten a second, so one bad second in a minute is 1/60: up. Six of sixty are a tenth: down.

@@ -25,11 +25,10 @@ fn run(world: &mut World, seconds: i64) {
 }
 
 fn rule_hours(world: &World) -> Vec<&RuleHour> {
-    let hour = |output| match output {
-        &Output::RuleHour(ref hour) => Some(&**hour),
-        _ => None,
-    };
-    world.outputs.iter().filter_map(hour).collect()
+    let outputs = world.outputs.iter();
+    outputs
+        .filter_map(|output| if let Output::RuleHour(hour) = output { Some(&**hour) } else { None })
+        .collect()
 }
 
 #[test]
