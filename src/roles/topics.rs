@@ -50,6 +50,8 @@ pub fn wanted(settings: &Settings, rules: &Rules) -> Vec<Wanted> {
         topic(&topics.breaches, outer, false, &keep(90 * DAY_MS)),
         topic(&topics.breach_state, outer, false, &compact),
         topic(&topics.slo_hourly, outer, false, &compacted_for(400 * DAY_MS)),
+        topic(&topics.rule_hourly, outer, false, &compacted_for(400 * DAY_MS)),
+        topic(&topics.slo_status, outer, false, &compact),
     ];
     for rollup in rules.sources.iter().flat_map(|source| &source.rollups) {
         wanted.push(topic(&rollup.topic(), outer, false, &compacted_for(400 * DAY_MS)));
