@@ -13,6 +13,9 @@ use super::decimal::{billionths, share};
 use super::series::labels_json;
 use super::{OutputRecord, OutputTopics, second};
 
+/// `$id` of `schemas/breach.schema.json`.
+const DATA_SCHEMA: &str = "https://plimsoll.dev/schemas/breach.v1.json";
+
 impl OutputTopics {
     pub(super) fn breach(&self, breach: &Breach, emitted_at_us: i64) -> Vec<OutputRecord> {
         let episode_id = format!("{}/{}", breach.alert_key, second(breach.opened_s));
@@ -56,6 +59,7 @@ impl OutputTopics {
             ("ce_source", self.ce_source.clone().into_bytes()),
             ("ce_type", format!("dev.plimsoll.slo.breach.{kind}.v1").into_bytes()),
             ("ce_subject", format!("{}/{}", breach.document, breach.rule).into_bytes()),
+            ("ce_dataschema", DATA_SCHEMA.into()),
             ("ce_time", second(breach.evaluated_s).into_bytes()),
             ("ce_recordedtime", rfc3339(emitted_at_us).into_bytes()),
             ("ce_severitynumber", number.into()),
