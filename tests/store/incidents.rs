@@ -103,6 +103,9 @@ fn what_fails_together_is_one_incident_of_its_service() {
         // After a pause.
         .chain(whole(shop, "errors", HOUR_S + 2_000))
         .chain([episode(shop, "latency", HOUR_S + 2_100, 0, Transition::Opened)])
+        // What is open has no end yet, so all that comes after is part of it.
+        .chain([episode(Some("mail"), "errors", HOUR_S, 0, Transition::Opened)])
+        .chain(whole(Some("mail"), "latency", HOUR_S + 5_000))
         // Others, at the same time.
         .chain(whole(Some("search"), "errors", HOUR_S))
         .chain(whole(None, "errors", HOUR_S));
@@ -112,7 +115,8 @@ fn what_fails_together_is_one_incident_of_its_service() {
                  E'\\n' ORDER BY service, onset_at) FROM incident_by_service";
     assert_eq!(
         bench.value::<String>(query),
-        "search 59:00 10:00 1 600 {checkout-fast/errors}\n\
+        "mail 59:00 open 2 -1 {checkout-fast/errors,checkout-fast/latency}\n\
+         search 59:00 10:00 1 600 {checkout-fast/errors}\n\
          shop 59:00 21:40 3 1300 {checkout-fast/errors,checkout-fast/latency}\n\
          shop 32:20 open 2 -1 {checkout-fast/errors,checkout-fast/latency}\n\
          none 59:00 10:00 1 600 {checkout-fast/errors}"

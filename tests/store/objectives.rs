@@ -88,6 +88,9 @@ fn the_newest_version_of_an_hour_wins_and_final_never_goes_back() {
     assert_eq!((written.rows, written.stale), (1, 2));
     let row = only_row(&bench, "slo_hourly");
     assert_eq!((&row["bad"], &row["revision"], &row["is_final"]), (&json!(5), &json!(1), &json!(true)));
+    assert_eq!(feed.write([slo(hour(14, 7))]).rows, 1);
+    let row = only_row(&bench, "slo_hourly");
+    assert_eq!((&row["bad"], &row["is_final"]), (&json!(7), &json!(true)));
 }
 
 #[test]
