@@ -90,7 +90,7 @@ fn sources_are_checked() {
         ("", rollup("table: slo_hourly, by: [], columns: {}"), "is a name of Plimsoll's own"),
         ("", rollup("table: slo_daily_hourly, by: [], columns: {}"), "is a name of Plimsoll's own"),
         ("", rollup("table: rule_hourly, by: [], columns: {}"), "is a name of Plimsoll's own"),
-        ("", rollup("table: incident_by_service_hourly, by: [], columns: {}"), "is a name of Plimsoll's own"),
+        ("", rollup("table: incident_hourly, by: [], columns: {}"), "is a name of Plimsoll's own"),
         ("", rollup("table: a_hourly, by: [shop], columns: {}"), "`limit` is missing"),
         (
             "",

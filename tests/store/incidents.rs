@@ -57,7 +57,7 @@ fn the_facts_of_a_breach_fill_the_row() {
 }
 
 #[test]
-fn an_incident_is_told_in_one_row() {
+fn an_episode_is_told_in_one_row() {
     let graver = Breach {
         level: "critical".into(),
         priority: "P0".into(),
@@ -72,7 +72,7 @@ fn an_incident_is_told_in_one_row() {
     ]);
     let query = "SELECT string_agg(concat_ws(' ', service, rule, labels->>'route', worst_severity, worst_priority, \
                  is_open, time_to_detect_s, coalesce(crossed_s, -1), coalesce(duration_s, -1), \
-                 coalesce(to_char(resolved_at, 'HH24:MI'), 'open')), '; ' ORDER BY opened_at) FROM incident";
+                 coalesce(to_char(resolved_at, 'HH24:MI'), 'open')), '; ' ORDER BY opened_at) FROM episode";
     assert_eq!(
         bench.value::<String>(query),
         "checkout fast /pay critical P0 f 60 300 600 02:10; checkout fast /pay high P1 t 60 -1 -1 open"
@@ -82,8 +82,8 @@ fn an_incident_is_told_in_one_row() {
 #[test]
 fn an_episode_taken_back_is_no_incident() {
     let bench = stored([breach(HOUR_S, 0, Transition::Opened), breach(HOUR_S, 1, Transition::Retracted)]);
+    assert_eq!(bench.value::<i64>("SELECT count(*) FROM episode"), 0);
     assert_eq!(bench.value::<i64>("SELECT count(*) FROM incident"), 0);
-    assert_eq!(bench.value::<i64>("SELECT count(*) FROM incident_by_service"), 0);
     assert_eq!(bench.value::<String>("SELECT status FROM slo_breach"), "RETRACTED");
 }
 
@@ -112,7 +112,7 @@ fn what_fails_together_is_one_incident_of_its_service() {
     let bench = stored(breaches);
     let query = "SELECT string_agg(concat_ws(' ', coalesce(service, 'none'), to_char(onset_at, 'MI:SS'), \
                  coalesce(to_char(resolved_at, 'MI:SS'), 'open'), episodes, coalesce(duration_s, -1), rules), \
-                 E'\\n' ORDER BY service, onset_at) FROM incident_by_service";
+                 E'\\n' ORDER BY service, onset_at) FROM incident";
     assert_eq!(
         bench.value::<String>(query),
         "mail 59:00 open 2 -1 {checkout-fast/errors,checkout-fast/latency}\n\

@@ -22,7 +22,7 @@ COMMENT ON COLUMN {schema}.slo_breach.suppressed_by IS 'Maintenance because of w
 COMMENT ON COLUMN {schema}.slo_breach.op IS 'above or below: on which side of the threshold the breach is; at_least for a burn rate.';
 COMMENT ON COLUMN {schema}.slo_breach.windows IS 'Each window as it was last counted: name, duration_s, start, end, good, bad, total, sli, coverage, value in unit, value_rel_error, burn_rate.';
 
-CREATE VIEW {schema}.incident AS
+CREATE VIEW {schema}.episode AS
 SELECT b.episode_id, b.alert_key, b.service, b.document, b.rule, b.kind, b.slo, b.objective, b.labels,
   coalesce(w.severity, b.severity) AS worst_severity,
   coalesce(w.priority, b.priority) AS worst_priority,
@@ -41,41 +41,41 @@ LEFT JOIN LATERAL (
   LIMIT 1
 ) w ON true
 WHERE b.status <> 'RETRACTED';
-COMMENT ON VIEW {schema}.incident IS 'One row for each breach episode that was one: those retracted are only in slo_breach.';
-COMMENT ON COLUMN {schema}.incident.episode_id IS 'Row of slo_breach.';
-COMMENT ON COLUMN {schema}.incident.alert_key IS 'The same in every episode of one alert.';
-COMMENT ON COLUMN {schema}.incident.service IS 'Service the rule speaks for; null when it names none.';
-COMMENT ON COLUMN {schema}.incident.document IS 'Document that declares the rule.';
-COMMENT ON COLUMN {schema}.incident.rule IS 'Rule or objective inside the document.';
-COMMENT ON COLUMN {schema}.incident.kind IS 'As in slo_breach.';
-COMMENT ON COLUMN {schema}.incident.slo IS 'SLO the rule is about; null for rules of no objective.';
-COMMENT ON COLUMN {schema}.incident.objective IS 'Objective of the SLO; null for rules of no objective.';
-COMMENT ON COLUMN {schema}.incident.labels IS 'Group labels and the labels of the rule.';
-COMMENT ON COLUMN {schema}.incident.worst_severity IS 'Gravest level of the episode, by priority; of several the first.';
-COMMENT ON COLUMN {schema}.incident.worst_priority IS 'Its priority, P0 to P3; P0 is the gravest.';
-COMMENT ON COLUMN {schema}.incident.is_open IS 'The episode goes on.';
-COMMENT ON COLUMN {schema}.incident.bucket_start IS 'Start of the UTC hour of onset_at: joins with the hourly tables.';
-COMMENT ON COLUMN {schema}.incident.onset_at IS 'First second of event time at which the threshold was crossed.';
-COMMENT ON COLUMN {schema}.incident.opened_at IS 'Second of event time judged when the episode opened.';
-COMMENT ON COLUMN {schema}.incident.recovered_at IS 'First second back inside the threshold, before the hold; null while crossed.';
-COMMENT ON COLUMN {schema}.incident.resolved_at IS 'Second at which the episode ended, after the hold; null while open.';
-COMMENT ON COLUMN {schema}.incident.resolve_reason IS 'RECOVERED, NO_DATA_TIMEOUT, RULE_REMOVED or LATE_DATA; null while open.';
-COMMENT ON COLUMN {schema}.incident.time_to_detect_s IS 'Seconds from onset_at to opened_at.';
-COMMENT ON COLUMN {schema}.incident.crossed_s IS 'Seconds from onset_at to recovered_at; null while crossed.';
-COMMENT ON COLUMN {schema}.incident.duration_s IS 'Seconds from opened_at to resolved_at; null while open.';
-COMMENT ON COLUMN {schema}.incident.worst_value IS 'Worst value of the episode, in unit.';
-COMMENT ON COLUMN {schema}.incident.unit IS 'Unit of worst_value and threshold.';
-COMMENT ON COLUMN {schema}.incident.op IS 'As in slo_breach.';
-COMMENT ON COLUMN {schema}.incident.threshold IS 'Threshold as the document writes it, of the level at the latest transition.';
-COMMENT ON COLUMN {schema}.incident.bad_total IS 'Bad events in the seconds of the episode.';
-COMMENT ON COLUMN {schema}.incident.stale IS 'Found only when it was past: nobody was to be paged.';
-COMMENT ON COLUMN {schema}.incident.suppressed_by IS 'Maintenance because of which nobody was to act; empty when somebody was.';
-COMMENT ON COLUMN {schema}.incident.summary IS 'One sentence for people.';
-COMMENT ON COLUMN {schema}.incident.runbook_url IS 'What to do about it; null when the rule names nothing.';
+COMMENT ON VIEW {schema}.episode IS 'One row for each breach episode that was one: those retracted are only in slo_breach.';
+COMMENT ON COLUMN {schema}.episode.episode_id IS 'Row of slo_breach.';
+COMMENT ON COLUMN {schema}.episode.alert_key IS 'The same in every episode of one alert.';
+COMMENT ON COLUMN {schema}.episode.service IS 'Service the rule speaks for; null when it names none.';
+COMMENT ON COLUMN {schema}.episode.document IS 'Document that declares the rule.';
+COMMENT ON COLUMN {schema}.episode.rule IS 'Rule or objective inside the document.';
+COMMENT ON COLUMN {schema}.episode.kind IS 'As in slo_breach.';
+COMMENT ON COLUMN {schema}.episode.slo IS 'SLO the rule is about; null for rules of no objective.';
+COMMENT ON COLUMN {schema}.episode.objective IS 'Objective of the SLO; null for rules of no objective.';
+COMMENT ON COLUMN {schema}.episode.labels IS 'Group labels and the labels of the rule.';
+COMMENT ON COLUMN {schema}.episode.worst_severity IS 'Gravest level of the episode, by priority; of several the first.';
+COMMENT ON COLUMN {schema}.episode.worst_priority IS 'Its priority, P0 to P3; P0 is the gravest.';
+COMMENT ON COLUMN {schema}.episode.is_open IS 'The episode goes on.';
+COMMENT ON COLUMN {schema}.episode.bucket_start IS 'Start of the UTC hour of onset_at: joins with the hourly tables.';
+COMMENT ON COLUMN {schema}.episode.onset_at IS 'First second of event time at which the threshold was crossed.';
+COMMENT ON COLUMN {schema}.episode.opened_at IS 'Second of event time judged when the episode opened.';
+COMMENT ON COLUMN {schema}.episode.recovered_at IS 'First second back inside the threshold, before the hold; null while crossed.';
+COMMENT ON COLUMN {schema}.episode.resolved_at IS 'Second at which the episode ended, after the hold; null while open.';
+COMMENT ON COLUMN {schema}.episode.resolve_reason IS 'RECOVERED, NO_DATA_TIMEOUT, RULE_REMOVED or LATE_DATA; null while open.';
+COMMENT ON COLUMN {schema}.episode.time_to_detect_s IS 'Seconds from onset_at to opened_at.';
+COMMENT ON COLUMN {schema}.episode.crossed_s IS 'Seconds from onset_at to recovered_at; null while crossed.';
+COMMENT ON COLUMN {schema}.episode.duration_s IS 'Seconds from opened_at to resolved_at; null while open.';
+COMMENT ON COLUMN {schema}.episode.worst_value IS 'Worst value of the episode, in unit.';
+COMMENT ON COLUMN {schema}.episode.unit IS 'Unit of worst_value and threshold.';
+COMMENT ON COLUMN {schema}.episode.op IS 'As in slo_breach.';
+COMMENT ON COLUMN {schema}.episode.threshold IS 'Threshold as the document writes it, of the level at the latest transition.';
+COMMENT ON COLUMN {schema}.episode.bad_total IS 'Bad events in the seconds of the episode.';
+COMMENT ON COLUMN {schema}.episode.stale IS 'Found only when it was past: nobody was to be paged.';
+COMMENT ON COLUMN {schema}.episode.suppressed_by IS 'Maintenance because of which nobody was to act; empty when somebody was.';
+COMMENT ON COLUMN {schema}.episode.summary IS 'One sentence for people.';
+COMMENT ON COLUMN {schema}.episode.runbook_url IS 'What to do about it; null when the rule names nothing.';
 
 -- Forty routes that fail together are one incident of their service. Episodes of rules without a service meet those
 -- of the same document.
-CREATE VIEW {schema}.incident_by_service AS
+CREATE VIEW {schema}.incident AS
 SELECT service, min(onset_at) AS onset_at, min(opened_at) AS opened_at,
   CASE WHEN NOT bool_or(is_open) THEN max(resolved_at) END AS resolved_at,
   bool_or(is_open) AS is_open,
@@ -92,19 +92,19 @@ FROM (
     SELECT o.*, coalesce(onset_at > max(coalesce(resolved_at, 'infinity')) OVER (
       PARTITION BY service, owner ORDER BY onset_at, episode_id
       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), true) AS is_first
-    FROM (SELECT i.*, CASE WHEN i.service IS NULL THEN i.document END AS owner FROM {schema}.incident i) o
+    FROM (SELECT i.*, CASE WHEN i.service IS NULL THEN i.document END AS owner FROM {schema}.episode i) o
   ) f
 ) n
 GROUP BY service, owner, nth;
-COMMENT ON VIEW {schema}.incident_by_service IS 'Episodes of one service (of one document for rules without a service) that overlap between onset_at and resolved_at, as one row.';
-COMMENT ON COLUMN {schema}.incident_by_service.service IS 'Service the rules speak for; null when they name none.';
-COMMENT ON COLUMN {schema}.incident_by_service.onset_at IS 'Earliest of the episodes.';
-COMMENT ON COLUMN {schema}.incident_by_service.opened_at IS 'Earliest of the episodes.';
-COMMENT ON COLUMN {schema}.incident_by_service.resolved_at IS 'Latest of the episodes; null while one is open.';
-COMMENT ON COLUMN {schema}.incident_by_service.is_open IS 'An episode goes on.';
-COMMENT ON COLUMN {schema}.incident_by_service.worst_severity IS 'Gravest level of all episodes, by priority; of several the first opened.';
-COMMENT ON COLUMN {schema}.incident_by_service.worst_priority IS 'Its priority, P0 to P3; P0 is the gravest.';
-COMMENT ON COLUMN {schema}.incident_by_service.time_to_detect_s IS 'Seconds from the earliest onset_at to the earliest opened_at.';
-COMMENT ON COLUMN {schema}.incident_by_service.duration_s IS 'Seconds from opened_at to resolved_at; null while open.';
-COMMENT ON COLUMN {schema}.incident_by_service.episodes IS 'Rows of incident.';
-COMMENT ON COLUMN {schema}.incident_by_service.rules IS 'Their document/rule, each once, sorted.';
+COMMENT ON VIEW {schema}.incident IS 'Episodes of one service (of one document for rules without a service) that overlap between onset_at and resolved_at, as one row.';
+COMMENT ON COLUMN {schema}.incident.service IS 'Service the rules speak for; null when they name none.';
+COMMENT ON COLUMN {schema}.incident.onset_at IS 'Earliest of the episodes.';
+COMMENT ON COLUMN {schema}.incident.opened_at IS 'Earliest of the episodes.';
+COMMENT ON COLUMN {schema}.incident.resolved_at IS 'Latest of the episodes; null while one is open.';
+COMMENT ON COLUMN {schema}.incident.is_open IS 'An episode goes on.';
+COMMENT ON COLUMN {schema}.incident.worst_severity IS 'Gravest level of all episodes, by priority; of several the first opened.';
+COMMENT ON COLUMN {schema}.incident.worst_priority IS 'Its priority, P0 to P3; P0 is the gravest.';
+COMMENT ON COLUMN {schema}.incident.time_to_detect_s IS 'Seconds from the earliest onset_at to the earliest opened_at.';
+COMMENT ON COLUMN {schema}.incident.duration_s IS 'Seconds from opened_at to resolved_at; null while open.';
+COMMENT ON COLUMN {schema}.incident.episodes IS 'Rows of episode.';
+COMMENT ON COLUMN {schema}.incident.rules IS 'Their document/rule, each once, sorted.';
