@@ -15,7 +15,25 @@ fn shipped_files_load() {
     let names: Vec<_> = loaded.rules.sources.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["commodity-prices", "ml-predictions", "platform-events", "request-log"]);
     let alerts: Vec<_> = loaded.rules.alerts.iter().map(|a| (a.document.as_str(), a.name.as_str())).collect();
-    assert_eq!(alerts, [("platform", "error-rate"), ("platform", "error-rate-by-service")]);
+    assert_eq!(
+        alerts,
+        [
+            ("platform", "error-rate"),
+            ("platform", "error-rate-by-service"),
+            ("platform", "health"),
+            ("platform", "pod-crashes"),
+            ("platform", "requests-stopped"),
+            ("platform", "response-time"),
+            ("platform", "slowest-request"),
+            ("streaming", "kafka-lag"),
+            ("streaming", "ml-inference"),
+            ("streaming", "ml-inference-by-model"),
+            ("streaming", "predictions-stopped"),
+            ("streaming", "prices-late"),
+            ("streaming", "prices-stopped"),
+            ("streaming", "throughput"),
+        ]
+    );
     assert_eq!(loaded.rules.severities.levels.len(), 4);
     let mut files: Vec<&str> =
         loaded.documents.iter().map(|d| d.path.rsplit('/').next().unwrap_or_default()).collect();
@@ -27,6 +45,7 @@ fn shipped_files_load() {
         "platform.yaml",
         "request-log.yaml",
         "severities.yaml",
+        "streaming.yaml",
     ];
     assert_eq!(files, shipped, "the settings file is not among them");
 }
@@ -78,7 +97,7 @@ fn shipped_request_log_is_as_declared() {
 #[test]
 fn shipped_error_rate_is_as_declared() {
     let rules = shipped().rules;
-    let (source, rule) = (rules.source("request-log").unwrap(), &rules.alerts[0]);
+    let (source, rule) = (rules.source("request-log").unwrap(), rules.rule("platform/error-rate").unwrap());
     let status = source.slot("status").unwrap();
     let at_least_500 = Atom::Number { slot: status, op: Comparison::GreaterOrEqual, constant: 500 };
     let listed = Atom::NumberIn { slot: status, constants: vec![0, 408, 499] };
@@ -92,7 +111,7 @@ fn shipped_error_rate_is_as_declared() {
     assert_eq!((rule.hold_s, rule.no_data_after_s, rule.correct_within_s), (300, 900, 900));
     assert_eq!(rule.labels, BTreeMap::from([("team".into(), "platform".into())]));
     assert_eq!(rule.service.as_deref(), Some("platform"));
-    let by_service = &rules.alerts[1];
+    let by_service = rules.rule("platform/error-rate-by-service").unwrap();
     assert_eq!(
         (by_service.feeds[0].group_by.clone(), by_service.group_limit),
         (vec![source.slot("service").unwrap()], 500)
