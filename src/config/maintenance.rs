@@ -1,19 +1,26 @@
 //! `Maintenance` documents: when breaches are expected.
 
-use super::diagnostic::{Diagnostics, Problem};
+use std::collections::BTreeSet;
+
+use super::diagnostic::{Diagnostics, Problem, suggestion};
 use super::manifest::Manifest;
 use super::reader::{Mapping, list, owned_text, text, texts};
 use super::yaml::Node;
 use crate::core::rules::Maintenance;
 
-/// None, and noted, when something is wrong.
-pub fn maintenance(manifest: &Manifest<'_>, diagnostics: &mut Diagnostics) -> Option<Maintenance> {
-    let known = ["description", "from", "to", "services", "labels"];
-    let spec = Mapping::open(manifest.spec, &known, diagnostics)?;
+/// None, and noted, when something is wrong. `known`: the services that rules are about; None: not known for sure, so
+/// nothing is said about names.
+pub fn maintenance(
+    manifest: &Manifest<'_>,
+    known: Option<&BTreeSet<&str>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Maintenance> {
+    let keys = ["description", "from", "to", "services", "labels"];
+    let spec = Mapping::open(manifest.spec, &keys, diagnostics)?;
     spec.optional("description", diagnostics, text);
     let from = spec.required("from", diagnostics, moment_s);
     let to = spec.required("to", diagnostics, moment_s);
-    let services = spec.node("services").map(|_| spec.optional("services", diagnostics, services));
+    let services = spec.node("services").map_or(Some(Vec::new()), |node| services(node, known, diagnostics));
     let labels = spec.node("labels").map(|node| texts(node, diagnostics)).unwrap_or_default();
     let (from_s, to_s) = (from?, to?);
     if to_s <= from_s {
@@ -22,13 +29,7 @@ pub fn maintenance(manifest: &Manifest<'_>, diagnostics: &mut Diagnostics) -> Op
         diagnostics.push(place, Problem::new(message, "let it end after it begins; `to` itself is outside"));
         return None;
     }
-    Some(Maintenance {
-        name: manifest.name.clone(),
-        from_s,
-        to_s,
-        services: services.unwrap_or(Some(Vec::new()))?,
-        labels,
-    })
+    Some(Maintenance { name: manifest.name.clone(), from_s, to_s, services: services?, labels })
 }
 
 /// A time of RFC 3339, in seconds since 1970.
@@ -43,20 +44,35 @@ fn moment_s(node: &Node) -> Result<i64, Problem> {
     }
 }
 
-fn services(node: &Node) -> Result<Vec<String>, Problem> {
-    let mut services: Vec<String> = Vec::new();
-    for item in list(node)? {
-        let name = owned_text(item)?;
-        if services.contains(&name) {
-            return Err(Problem::new(format!("`{name}` is named twice"), "name each service once"));
-        }
-        services.push(name);
+/// None, and noted, when one is wrong.
+fn services(
+    node: &Node,
+    known: Option<&BTreeSet<&str>>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<String>> {
+    let items = diagnostics.accept(&node.place, list(node).map_err(|problem| problem.of_key("services")))?;
+    if items.is_empty() {
+        let help = "name a service, or leave the key out: then it holds for all";
+        diagnostics.push(&node.place, Problem::new("`services`: the list is empty", help));
     }
-    match services.is_empty() {
-        true => Err(Problem::new(
-            "the list is empty",
-            "name a service, or leave the key out: then it holds for all",
-        )),
-        false => Ok(services),
+    let mut services: Vec<String> = Vec::new();
+    for item in items {
+        let read = service(item, &services, known).map_err(|problem| problem.of_key("services"));
+        services.extend(diagnostics.accept(&item.place, read));
+    }
+    (!items.is_empty() && services.len() == items.len()).then_some(services)
+}
+
+fn service(node: &Node, before: &[String], known: Option<&BTreeSet<&str>>) -> Result<String, Problem> {
+    let name = owned_text(node)?;
+    if before.contains(&name) {
+        return Err(Problem::new(format!("`{name}` is named twice"), "name each service once"));
+    }
+    match known {
+        Some(known) if !known.contains(name.as_str()) => {
+            let help = suggestion(&name, known.iter().copied());
+            Err(Problem::new(format!("no rule is about a service `{name}`"), help))
+        }
+        _ => Ok(name),
     }
 }

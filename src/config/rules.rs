@@ -1,6 +1,6 @@
 //! All manifests together -> the rules, with the checks that span documents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::alert::{Sources, alert_rules};
 use super::diagnostic::{Diagnostics, Place, Problem};
@@ -41,7 +41,11 @@ pub fn rules(nodes: &[Node], topics: Option<&TopicSettings>, diagnostics: &mut D
         declared.iter().map(|(name, declared)| (*name, declared.as_ref().map(|d| &d.source))).collect();
     let objectives = Objectives::default();
     let mut alerts = alert_rules(of(Kind::AlertRules), &by_name, &severities, objectives, diagnostics);
-    let mut maintenance: Vec<_> = of(Kind::Maintenance).filter_map(|d| maintenance(d, diagnostics)).collect();
+    // A rule that could not be read may be about any service.
+    let services: Option<BTreeSet<&str>> = (diagnostics.list.len() == mistakes_before)
+        .then(|| alerts.iter().filter_map(|rule| rule.service.as_deref()).collect());
+    let mut maintenance: Vec<_> =
+        of(Kind::Maintenance).filter_map(|d| maintenance(d, services.as_ref(), diagnostics)).collect();
     if diagnostics.list.len() > mistakes_before {
         return None;
     }

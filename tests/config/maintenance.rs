@@ -4,15 +4,26 @@ use plimsoll::config::{Diagnostics, parse_rules};
 use plimsoll::core::rules::Maintenance;
 use std::collections::BTreeMap;
 
-use super::{document, messages};
+use super::{document, messages, source_text};
 
 fn parse(name: &str, spec: &str) -> Result<Vec<Maintenance>, Diagnostics> {
     let head =
         |name: &str| format!("apiVersion: plimsoll.dev/v1\nkind: Maintenance\nmetadata: {{name: {name}}}\n");
     let other = head("a") + "spec: {from: 2026-01-01T00:00:00Z, to: 2026-01-02T00:00:00Z}\n";
     let text = head(name) + &format!("spec: {{{spec}}}\n");
-    parse_rules(&[document("move.yaml", &text), document("other.yaml", &other)])
-        .map(|rules| rules.maintenance)
+    let rules = |service: &str| {
+        let rule = "{name: a, kind: ABSENCE, source: orders, low: {above: 45s}}";
+        let head = format!("apiVersion: plimsoll.dev/v1\nkind: AlertRules\nmetadata: {{name: {service}}}\n");
+        head + &format!("spec: {{service: {service}, rules: [{rule}]}}\n")
+    };
+    let documents = [
+        document("move.yaml", &text),
+        document("other.yaml", &other),
+        document("orders.yaml", &source_text("", "      []")),
+        document("web.yaml", &rules("web")),
+        document("ml.yaml", &rules("ml")),
+    ];
+    parse_rules(&documents).map(|rules| rules.maintenance)
 }
 
 const RIGHT: &str =
@@ -44,6 +55,7 @@ fn wrong_maintenance_is_explained() {
         ("to: 2026-03-01T22:30:00Z", "to: 5", "`to`: a text is wanted, found 5"),
         ("services: [web, ml]", "services: []", "`services`: the list is empty"),
         ("services: [web, ml]", "services: [web, web]", "`services`: `web` is named twice"),
+        ("services: [web, ml]", "services: [web, mll]", "`services`: no rule is about a service `mll`"),
         ("services: [web, ml]", "service: web", "`service` is not a key here"),
         ("labels: {region: eu}", "labels: {region: 5}", "`region`: a text is wanted, found 5"),
     ];
