@@ -265,7 +265,7 @@ fn group(
     Some((slots?, limit?))
 }
 
-fn runbook(node: &Node) -> Result<String, Problem> {
+pub fn runbook(node: &Node) -> Result<String, Problem> {
     match text(node)? {
         url if url.starts_with("https://") || url.starts_with("http://") => Ok(url.to_owned()),
         other => Err(Problem::new(format!("`{other}` is not a link"), "write it with https://")),
@@ -273,7 +273,7 @@ fn runbook(node: &Node) -> Result<String, Problem> {
 }
 
 /// A text whose placeholders all have a meaning.
-fn summary(template: &str, group: &[&str]) -> Result<String, Problem> {
+pub fn summary(template: &str, group: &[&str]) -> Result<String, Problem> {
     const PLACEHOLDERS: [&str; 4] = ["value", "window", "level", "rule"];
     if template.len() > MAX_SUMMARY_BYTES {
         let message = format!("longer than {MAX_SUMMARY_BYTES} bytes");

@@ -1,15 +1,19 @@
 //! All manifests together -> the rules, with the checks that span documents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::alert::{RULE_KEYS, Sources, alert_rules};
-use super::diagnostic::{Diagnostics, Place, Problem};
+use super::diagnostic::{Diagnostics, Place, Problem, suggestion};
 use super::manifest::{self, Kind, Manifest};
+use super::service::service;
 use super::settings::TopicSettings;
 use super::settings_file::own_topics;
 use super::severity::{default_severities, severities};
+use super::slo::{Known, Placed, Slis, sli, slo};
 use super::source::{Declared, source};
 use super::yaml::Node;
+use crate::core::alert::{AlertRule, RuleKind};
+use crate::core::objective::Indicator;
 use crate::core::rules::Rules;
 
 /// The rules made of `nodes`, one a document. None, and noted, when something is wrong.
@@ -36,15 +40,62 @@ pub fn rules(nodes: &[Node], topics: Option<&TopicSettings>, diagnostics: &mut D
     }
     let by_name: Sources<'_> =
         declared.iter().map(|(name, declared)| (*name, declared.as_ref().map(|d| &d.source))).collect();
+    let mistakes_before_alerts = diagnostics.list.len();
     let mut alerts: Vec<_> =
         of(Kind::AlertRules).flat_map(|d| alert_rules(d, &by_name, &severities, diagnostics)).collect();
+    let alerts_are_whole = diagnostics.list.len() == mistakes_before_alerts;
+    let mut services: Vec<_> = of(Kind::Service).map(|d| service(d, diagnostics)).collect();
+    let slis: Slis<'_> =
+        of(Kind::Sli).map(|d| (d.name.as_str(), sli(d.spec, &by_name, diagnostics))).collect();
+    let names: BTreeSet<&str> = of(Kind::Service).map(|d| d.name.as_str()).collect();
+    let known = Known { sources: &by_name, slis: &slis, services: &names, severities: &severities };
+    let objectives: Vec<_> = of(Kind::Slo).flat_map(|d| slo(d, &known, diagnostics)).collect();
+    check_objectives(&objectives, &alerts, alerts_are_whole, diagnostics);
+    alerts.extend(objectives.into_iter().map(|objective| objective.rule));
     if diagnostics.list.len() > mistakes_before {
         return None;
     }
     let mut sources: Vec<_> = declared.into_iter().filter_map(|(_, d)| d.map(|d| d.source)).collect();
     sources.sort_by(|a, b| a.name.cmp(&b.name));
+    services.sort_by(|a, b| a.name.cmp(&b.name));
     alerts.sort_by(|a, b| (&a.document, &a.name).cmp(&(&b.document, &b.name)));
-    Some(Rules { sources, alerts, severities, services: Vec::new(), maintenance: Vec::new() })
+    Some(Rules { sources, alerts, severities, services, maintenance: Vec::new() })
+}
+
+/// Objectives against rules: no identity twice, and a score only of a COMPOSITE. `alerts_are_whole`: no rule is missing
+/// for mistakes of its own.
+fn check_objectives(
+    objectives: &[Placed<'_>],
+    alerts: &[AlertRule],
+    alerts_are_whole: bool,
+    diagnostics: &mut Diagnostics,
+) {
+    for Placed { rule, place } in objectives {
+        let find = |full_name: &str| alerts.iter().find(|other| other.full_name() == full_name);
+        if find(&rule.full_name()).is_some() {
+            let message = format!("a rule of AlertRules is called `{}` too", rule.full_name());
+            let help = "document and name together are the identity; rename one";
+            diagnostics.push(place, Problem::new(message, help));
+        }
+        let Some(Indicator::Composite { rule: scored, .. }) = rule.objective.as_ref().map(|o| &o.indicator)
+        else {
+            continue;
+        };
+        let problem = match find(scored).map(|scored| &scored.kind) {
+            Some(RuleKind::Composite(_)) => continue,
+            None if !alerts_are_whole => continue,
+            Some(kind) => {
+                let message = format!("`{scored}` is a {}: only a COMPOSITE has a score", kind.name());
+                Problem::new(message, "name a COMPOSITE")
+            }
+            None => {
+                let names: Vec<String> = alerts.iter().map(AlertRule::full_name).collect();
+                let help = suggestion(scored, names.iter().map(String::as_str));
+                Problem::new(format!("no rule is called `{scored}`"), help)
+            }
+        };
+        diagnostics.push(place, problem);
+    }
 }
 
 fn check_names(manifests: &[Manifest<'_>], diagnostics: &mut Diagnostics) {

@@ -1,7 +1,7 @@
 //! The files of `config/` mean what they say.
 
 use plimsoll::config::{Overrides, default_settings, embedded};
-use plimsoll::core::alert::{RuleKind, Side};
+use plimsoll::core::alert::{AlertRule, RuleKind, Side};
 use plimsoll::core::expr::{Atom, Comparison, Condition};
 use plimsoll::core::rules::Rules;
 use plimsoll::core::source::{Aggregate, Bounds, FieldKind, HISTOGRAM_LIMIT, TimestampForm};
@@ -14,8 +14,9 @@ fn shipped_files_load() {
     let loaded = shipped();
     let names: Vec<_> = loaded.rules.sources.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["commodity-prices", "ml-predictions", "platform-events", "request-log"]);
-    let alerts: Vec<_> = loaded.rules.alerts.iter().map(|a| (a.document.as_str(), a.name.as_str())).collect();
-    assert_eq!(alerts, [("platform", "error-rate"), ("platform", "error-rate-by-service")]);
+    let is_alert = |rule: &&AlertRule| rule.objective.is_none();
+    let alerts: Vec<_> = loaded.rules.alerts.iter().filter(is_alert).map(AlertRule::full_name).collect();
+    assert_eq!(alerts, ["platform/error-rate", "platform/error-rate-by-service"]);
     assert_eq!(loaded.rules.severities.levels.len(), 4);
     let mut files: Vec<&str> =
         loaded.documents.iter().map(|d| d.path.rsplit('/').next().unwrap_or_default()).collect();
@@ -26,7 +27,10 @@ fn shipped_files_load() {
         "platform-events.yaml",
         "platform.yaml",
         "request-log.yaml",
+        "requests.yaml",
+        "services.yaml",
         "severities.yaml",
+        "streaming.yaml",
     ];
     assert_eq!(files, shipped, "the settings file is not among them");
 }
@@ -78,7 +82,8 @@ fn shipped_request_log_is_as_declared() {
 #[test]
 fn shipped_error_rate_is_as_declared() {
     let rules = shipped().rules;
-    let (source, rule) = (rules.source("request-log").unwrap(), &rules.alerts[0]);
+    let source = rules.source("request-log").unwrap();
+    let rule = rules.rule("platform/error-rate").unwrap();
     let status = source.slot("status").unwrap();
     let at_least_500 = Atom::Number { slot: status, op: Comparison::GreaterOrEqual, constant: 500 };
     let listed = Atom::NumberIn { slot: status, constants: vec![0, 408, 499] };
@@ -92,7 +97,7 @@ fn shipped_error_rate_is_as_declared() {
     assert_eq!((rule.hold_s, rule.no_data_after_s, rule.correct_within_s), (300, 900, 900));
     assert_eq!(rule.labels, BTreeMap::from([("team".into(), "platform".into())]));
     assert_eq!(rule.service.as_deref(), Some("platform"));
-    let by_service = &rules.alerts[1];
+    let by_service = rules.rule("platform/error-rate-by-service").unwrap();
     assert_eq!(
         (by_service.feeds[0].group_by.clone(), by_service.group_limit),
         (vec![source.slot("service").unwrap()], 500)
