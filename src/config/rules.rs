@@ -1,6 +1,6 @@
 //! All manifests together -> the rules, with the checks that span documents.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::alert::{RULE_KEYS, Sources, alert_rules};
 use super::diagnostic::{Diagnostics, Place, Problem, suggestion};
@@ -12,9 +12,9 @@ use super::severity::{default_severities, severities};
 use super::slo::{Known, Placed, Slis, sli, slo};
 use super::source::{Declared, source};
 use super::yaml::Node;
-use crate::core::alert::{AlertRule, RuleKind};
+use crate::core::alert::{AlertRule, RuleKind, Severities};
 use crate::core::objective::Indicator;
-use crate::core::rules::Rules;
+use crate::core::rules::{Rules, Service};
 
 /// The rules made of `nodes`, one a document. None, and noted, when something is wrong.
 pub fn rules(nodes: &[Node], topics: Option<&TopicSettings>, diagnostics: &mut Diagnostics) -> Option<Rules> {
@@ -40,16 +40,13 @@ pub fn rules(nodes: &[Node], topics: Option<&TopicSettings>, diagnostics: &mut D
     }
     let by_name: Sources<'_> =
         declared.iter().map(|(name, declared)| (*name, declared.as_ref().map(|d| &d.source))).collect();
+    let mut services: Vec<_> = of(Kind::Service).map(|d| service(d, diagnostics)).collect();
+    services.sort_by(|a, b| a.name.cmp(&b.name));
+    let objectives = objectives(&manifests, &by_name, &services, &severities, diagnostics);
     let mistakes_before_alerts = diagnostics.list.len();
     let mut alerts: Vec<_> =
         of(Kind::AlertRules).flat_map(|d| alert_rules(d, &by_name, &severities, diagnostics)).collect();
     let alerts_are_whole = diagnostics.list.len() == mistakes_before_alerts;
-    let mut services: Vec<_> = of(Kind::Service).map(|d| service(d, diagnostics)).collect();
-    let slis: Slis<'_> =
-        of(Kind::Sli).map(|d| (d.name.as_str(), sli(d.spec, &by_name, diagnostics))).collect();
-    let names: BTreeSet<&str> = of(Kind::Service).map(|d| d.name.as_str()).collect();
-    let known = Known { sources: &by_name, slis: &slis, services: &names, severities: &severities };
-    let objectives: Vec<_> = of(Kind::Slo).flat_map(|d| slo(d, &known, diagnostics)).collect();
     check_objectives(&objectives, &alerts, alerts_are_whole, diagnostics);
     alerts.extend(objectives.into_iter().map(|objective| objective.rule));
     if diagnostics.list.len() > mistakes_before {
@@ -57,9 +54,24 @@ pub fn rules(nodes: &[Node], topics: Option<&TopicSettings>, diagnostics: &mut D
     }
     let mut sources: Vec<_> = declared.into_iter().filter_map(|(_, d)| d.map(|d| d.source)).collect();
     sources.sort_by(|a, b| a.name.cmp(&b.name));
-    services.sort_by(|a, b| a.name.cmp(&b.name));
     alerts.sort_by(|a, b| (&a.document, &a.name).cmp(&(&b.document, &b.name)));
     Some(Rules { sources, alerts, severities, services, maintenance: Vec::new() })
+}
+
+/// Those of all SLOs that are right; the others are noted.
+fn objectives<'m>(
+    manifests: &'m [Manifest<'m>],
+    sources: &'m Sources<'m>,
+    services: &[Service],
+    severities: &'m Severities,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Placed<'m>> {
+    let of = |kind: Kind| manifests.iter().filter(move |manifest| manifest.kind == kind);
+    let slis: Slis<'_> =
+        of(Kind::Sli).map(|d| (d.name.as_str(), sli(d.spec, sources, diagnostics))).collect();
+    let services = services.iter().map(|service| service.name.as_str()).collect();
+    let known = Known { sources, slis: &slis, services: &services, severities };
+    of(Kind::Slo).flat_map(|d| slo(d, &known, diagnostics)).collect()
 }
 
 /// Objectives against rules: no identity twice, and a score only of a COMPOSITE. `alerts_are_whole`: no rule is missing

@@ -6,6 +6,7 @@ mod openslo;
 mod settings;
 mod shipped;
 mod shipped_slos;
+mod slo_mistakes;
 mod slos;
 mod sources;
 

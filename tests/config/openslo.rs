@@ -185,7 +185,6 @@ spec: {type: CloudWatch, connectionDetails: {accessKeyID: a}}
         (
             composite,
             &[
-                "an SLO takes one of `indicator` and `indicatorRef`",
                 "`compositeWeight`: SLOs composed of several indicators are not supported",
                 "`indicatorRef`: SLOs composed of several indicators are not supported",
             ],

@@ -3,9 +3,13 @@
 //! A tier is its name, how fast, over which long and short window, and the word of `Severities`; tiers are separated
 //! by commas: `fast 14.4x 1h/5m critical, slow 10% 1d/2h warning`. `14.4x` is the burn rate itself; `10%` is the share
 //! of the period's budget that the long window may spend.
+//!
+//! `plimsoll.dev/severity` gives tiers of the preset other words: `flash high, fast high`.
+
+use std::collections::BTreeMap;
 
 use crate::config::decimal::Decimal;
-use crate::config::diagnostic::Problem;
+use crate::config::diagnostic::{Problem, suggestion};
 use crate::config::quantity::written_duration_us;
 use crate::config::reader::text;
 use crate::config::yaml::Node;
@@ -23,7 +27,8 @@ const MAX_TIERS: usize = 8;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alerts {
-    Standard,
+    /// With the words of the tiers that are to have another.
+    Standard(BTreeMap<String, String>),
     None,
     /// In written order.
     Custom(Vec<Wanted>),
@@ -49,7 +54,7 @@ enum Speed {
 pub fn alerts(node: &Node) -> Result<Alerts, Problem> {
     let written = text(node)?;
     match written.trim() {
-        "standard" => return Ok(Alerts::Standard),
+        "standard" => return Ok(Alerts::Standard(BTreeMap::new())),
         "none" => return Ok(Alerts::None),
         _ => {}
     }
@@ -64,6 +69,25 @@ pub fn alerts(node: &Node) -> Result<Alerts, Problem> {
         }
     }
     Ok(Alerts::Custom(tiers))
+}
+
+/// Tier of the preset -> word.
+pub fn severity_words(node: &Node) -> Result<BTreeMap<String, String>, Problem> {
+    let mut words = BTreeMap::new();
+    for written in text(node)?.split(',') {
+        let [tier, word] = written.split_whitespace().collect::<Vec<_>>()[..] else {
+            let message = format!("`{}` is not a tier and its word", written.trim());
+            return Err(Problem::new(message, "write it like `flash high, fast high`"));
+        };
+        if !tiers::standard_names().contains(&tier) {
+            let help = suggestion(tier, tiers::standard_names());
+            return Err(Problem::new(format!("`{tier}` is not a tier of `standard`"), help));
+        }
+        if words.insert(tier.to_owned(), word.to_owned()).is_some() {
+            return Err(Problem::new(format!("`{tier}` is named twice"), "name each tier once"));
+        }
+    }
+    Ok(words)
 }
 
 fn wanted(written: &str) -> Result<Wanted, Problem> {
@@ -119,7 +143,15 @@ impl Alerts {
     /// A tier written out that the objective can never cross, or not be judged by.
     pub fn tiers(&self, objective: &Objective) -> Result<Tiers, Problem> {
         match self {
-            Alerts::Standard => Ok(tiers::standard(objective)),
+            Alerts::Standard(words) => {
+                let mut tiers = tiers::standard(objective);
+                for tier in &mut tiers.used {
+                    if let Some(word) = words.get(&tier.name) {
+                        tier.severity.clone_from(word);
+                    }
+                }
+                Ok(tiers)
+            }
             Alerts::None => Ok(Tiers::default()),
             Alerts::Custom(wanted) => {
                 let used = wanted.iter().map(|wanted| usable(wanted, objective)).collect::<Result<_, _>>()?;

@@ -3,6 +3,7 @@
 //! | annotation | value | without it |
 //! |---|---|---|
 //! | `alerts` | `standard`, `none` or tiers (see `alerts.rs`) | `standard` |
+//! | `severity` | other words for tiers of `standard`: `flash high, fast high` | those of the preset |
 //! | `group-by` | fields, joined by commas: an objective for each value | no groups |
 //! | `group-limit` | groups a shard keeps; more fold into `_OTHER` | needed with `group-by` |
 //! | `min-bad` | bad events in the long window, for a tier to cross | `"0"` |
@@ -14,6 +15,7 @@
 //! | `runbook` | a link | none |
 //! | `summary` | a text with `{value}`, `{window}`, `{level}`, `{rule}` and the groups | none |
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use crate::config::alert::{runbook, summary};
@@ -26,12 +28,13 @@ use crate::config::yaml::Node;
 use crate::core::objective::EmptySlice;
 use crate::core::source::{Slot, Source};
 
-use super::alerts::{Alerts, alerts};
+use super::alerts::{Alerts, alerts, severity_words};
 use super::indicator::Sli;
 use super::objective::Budgeting;
 
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "alerts",
+    "severity",
     "group-by",
     "group-limit",
     "min-bad",
@@ -94,10 +97,7 @@ pub fn annotated<'n>(
     let alerts_place = keys.node(&key("alerts")).map_or(manifest.place, |node| &node.place);
     let (group_by, group_limit) = group(&keys, source, diagnostics).unwrap_or((Vec::new(), 1));
     let mut annotated = Annotated {
-        alerts: match keys.has(&key("alerts")) {
-            true => keys.optional(&key("alerts"), diagnostics, alerts),
-            false => Some(Alerts::Standard),
-        },
+        alerts: read_alerts(&keys, diagnostics),
         alerts_place,
         group_by,
         group_limit,
@@ -125,6 +125,24 @@ pub fn annotated<'n>(
     }
     annotated.summary = keys.optional(&key("summary"), diagnostics, |node| summary(text(node)?, &groups));
     annotated
+}
+
+fn read_alerts(keys: &Mapping<'_>, diagnostics: &mut Diagnostics) -> Option<Alerts> {
+    let read = match keys.has(&key("alerts")) {
+        true => keys.optional(&key("alerts"), diagnostics, alerts),
+        false => Some(Alerts::Standard(BTreeMap::new())),
+    };
+    if !keys.has(&key("severity")) {
+        return read;
+    }
+    let words = keys.optional(&key("severity"), diagnostics, |node| match &read {
+        Some(Alerts::Standard(_)) | None => severity_words(node),
+        Some(Alerts::None | Alerts::Custom(_)) => {
+            let help = "write the word behind each tier, or `plimsoll.dev/alerts: standard`";
+            Err(Problem::new("only the tiers of `standard` are given words", help))
+        }
+    })?;
+    read.map(|_| Alerts::Standard(words))
 }
 
 fn key(word: &str) -> String {

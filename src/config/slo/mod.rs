@@ -23,7 +23,7 @@ use super::manifest::{Manifest, check_foreign};
 use super::name::document_name;
 use super::reader::{Mapping, list, text};
 use super::service::description;
-use super::yaml::Node;
+use super::yaml::{Node, Value};
 use crate::core::alert::Severities;
 
 /// What an SLO may name.
@@ -35,7 +35,11 @@ pub struct Known<'s> {
 }
 
 /// The objectives that are right; the others are noted.
-pub fn slo<'n>(manifest: &Manifest<'n>, known: &Known<'n>, diagnostics: &mut Diagnostics) -> Vec<Placed<'n>> {
+pub fn slo<'n>(
+    manifest: &'n Manifest<'n>,
+    known: &Known<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Placed<'n>> {
     let keys = [
         "description",
         "service",
@@ -139,6 +143,8 @@ fn slo_sli(spec: &Mapping<'_>, known: &Known<'_>, diagnostics: &mut Diagnostics)
             });
             found.cloned().flatten()
         }
+        // Said where they stand.
+        (None, false) if has_own_indicators(spec) => None,
         (Some(_), true) | (None, false) => {
             let help = "write the indicator here, or name an SLI document";
             let problem = Problem::new("an SLO takes one of `indicator` and `indicatorRef`", help);
@@ -146,6 +152,15 @@ fn slo_sli(spec: &Mapping<'_>, known: &Known<'_>, diagnostics: &mut Diagnostics)
             None
         }
     }
+}
+
+/// Whether objectives bring indicators of their own, as composed SLOs do.
+fn has_own_indicators(spec: &Mapping<'_>) -> bool {
+    let items = spec.node("objectives").and_then(|node| list(node).ok()).unwrap_or_default();
+    items.iter().any(|item| match &item.value {
+        Value::Mapping(entries) => entries.iter().any(|e| e.key == "indicator" || e.key == "indicatorRef"),
+        Value::Null | Value::Scalar { .. } | Value::List(_) => false,
+    })
 }
 
 fn inline_sli(node: &Node, known: &Known<'_>, diagnostics: &mut Diagnostics) -> Option<Sli> {

@@ -319,6 +319,11 @@ fn levels(
         let help = "nothing to mend; write `plimsoll.dev/alerts` out to have tiers of your own";
         diagnostics.note(keys.place, Problem::new(format!("left out: {left_out}"), help));
     }
+    for tier in tiers.used.iter().filter(|tier| tier.factor_billionths < BILLION) {
+        let message = format!("the tier `{}` alerts below a burn rate of 1", tier.name);
+        diagnostics
+            .note(alerts_place, Problem::new(message, "so spent, the budget lasts for the whole period"));
+    }
     let words = &shared.severities.levels;
     let mut levels = Vec::new();
     for tier in &tiers.used {

@@ -68,6 +68,11 @@ const STANDARD: [(&str, &str, i64, i64); 5] = [
     ("drift", "low", 3 * DAY_S, 6 * HOUR_S),
 ];
 
+/// The tiers' names in the preset, gravest first.
+pub fn standard_names() -> [&'static str; 5] {
+    STANDARD.map(|(name, ..)| name)
+}
+
 /// The preset `standard` for an objective.
 pub fn standard(objective: &Objective) -> Tiers {
     standard_for(nominal_s(&objective.period), objective.target_billionths, objective.method.slice_s())
