@@ -19,7 +19,7 @@ pub enum RulesCommand {
 }
 
 pub fn run(global: &Global, command: &RulesCommand) -> Result<(), Failure> {
-    let Loaded { settings, rules, documents } = global.load()?;
+    let Loaded { settings, rules, documents, .. } = global.load()?;
     let connection = Connection::new(&settings.kafka);
     connection.check(settings.kafka.connect_timeout)?;
     let topic = settings.topics.full_name(&settings.topics.rules);

@@ -42,7 +42,7 @@ enum Role {
 }
 
 pub fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
-    let Loaded { settings, rules, documents } = global.load()?;
+    let Loaded { settings, rules, documents, .. } = global.load()?;
     let roles = match args.role {
         Role::All => Roles::ALL,
         Role::Ingest => Roles { ingest: true, evaluate: false, store: false },
