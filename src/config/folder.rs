@@ -83,7 +83,7 @@ fn read_folder(folder: &Path, diagnostics: &mut Diagnostics) -> Files {
         }
     }
     if files.rules.is_empty() && diagnostics.list.is_empty() {
-        let help = "name the folder with --config DIR; it holds sources/*.yaml and alerts/*.yaml";
+        let help = "name the folder with --config DIR; YAML stands in its sources, slos and alerts";
         let place = Place::whole_file(&folder.to_string_lossy());
         diagnostics.push(&place, Problem::new("no sources or rules stand in this folder", help));
     }
