@@ -294,7 +294,7 @@ spec: {rules: [{name: cheap, kind: RATIO, source: orders, bad: price > 1, window
 ";
     let wrong = parse(&format!("{}---\n{rule}", ratio())).unwrap_err();
     assert_eq!(messages(&wrong), ["`cheap/cheap` is also an objective of the SLO `cheap`"]);
-    assert_eq!((wrong.list[0].file.as_str(), wrong.list[0].line), ("cheap.yaml", 9));
+    assert_eq!((wrong.list[0].file.as_str(), wrong.list[0].line), ("cheap.yaml", 14));
     let twice = parse(&format!("{}---\n{}---\n{SERVICE}", ratio(), ratio())).unwrap_err();
     assert_eq!(messages(&twice)[0], "a second SLO called `cheap`");
     assert!(messages(&twice).contains(&"a second Service called `shop`"), "{twice}");
