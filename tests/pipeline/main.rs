@@ -6,11 +6,14 @@
 mod breaches;
 mod checkpoints;
 mod evaluation;
+mod hits;
+mod kinds;
 mod limits;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 mod rows;
 mod rules;
+mod scenario;
 mod simulation;
 mod story;
 mod times;
