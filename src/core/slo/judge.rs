@@ -190,8 +190,9 @@ impl<'a> Judged<'a> {
         let last =
             |counted: &Counted<'_>| counted.panes.last_second(bounds.end_s, &counted.feed.tallies.total);
         let last_s = self.feeds().iter().filter_map(last).max();
-        let silent_s =
-            bounds.end_s - last_s.map_or(bounds.start_s.max(self.since.whole_s), |second| second + 1);
+        // Where nothing has counted yet, silence began with the group itself.
+        let began_s = || self.first_second().unwrap_or(bounds.start_s).max(self.since.whole_s);
+        let silent_s = bounds.end_s - last_s.map_or_else(began_s, |second| second + 1);
         let crossed = silent_s >= level.window_s;
         let value = narrow(i128::from(silent_s.max(0)) * BILLION);
         Reading { verdict: verdict(crossed), value_billionths: Some(value) }

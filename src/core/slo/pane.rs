@@ -66,6 +66,8 @@ pub struct Panes {
     tiers: BTreeMap<i64, BTreeMap<i64, Pane>>,
     /// (cell, its last second), ascending, of the seconds no longer kept: from there on a silence is counted.
     last_seconds: Vec<(u16, i64)>,
+    /// Earliest second with an event, kept or not.
+    first_second: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +90,7 @@ impl Panes {
         if delta.cells.is_empty() {
             return;
         }
+        self.first_second = Some(self.first_second.map_or(second, |earlier| earlier.min(second)));
         for &(width, _) in &resolution.tiers {
             let pane = self.tiers.entry(width).or_default().entry(floor_to(second, width)).or_default();
             delta.cells.iter().for_each(|&(cell, count)| add_cell(&mut pane.cells, cell, count));
@@ -135,9 +138,9 @@ impl Panes {
         }
     }
 
-    /// Earliest second with an event that is still kept to the second.
+    /// Earliest second with an event, however long ago.
     pub fn first_second(&self) -> Option<i64> {
-        self.tiers.get(&1).and_then(|tier| tier.keys().next().copied())
+        self.first_second
     }
 
     /// Earliest second with an event at or after `from_s`.
