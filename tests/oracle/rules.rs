@@ -134,7 +134,7 @@ fn read(rule: &Rule, level: &Level, events: &[Happened], end_s: i64) -> (Says, O
         Kind::Absence => {
             let before = &events[..events.partition_point(|event| event.second < end_s)];
             let last_s = before.iter().rev().find(|event| event.counts).map(|event| event.second + 1);
-            let silent_s = end_s - last_s.unwrap_or(rule.whole_s);
+            let silent_s = end_s - last_s.unwrap_or(events[0].second.max(rule.whole_s));
             (says(silent_s >= level.window_s), Some(i128::from(silent_s) * BILLION))
         }
         Kind::BurnRate { allowed_billionths } => {

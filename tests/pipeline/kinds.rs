@@ -1,6 +1,7 @@
 //! Every kind of rule against the oracle: random rules about random traffic.
 
 use std::collections::BTreeMap;
+use std::panic::catch_unwind;
 
 use super::hits::{Ask, DOCUMENT, What};
 use super::oracle::{End, Episode, Judged};
@@ -28,11 +29,12 @@ fn episodes_of_every_kind_are_the_oracles() {
     for seed in alone.map_or(1..=SCENARIOS, |seed| seed..=seed) {
         wrong.extend(check(seed, &mut seen));
     }
-    let few = wrong.iter().take(300).cloned().collect::<Vec<_>>().join("\n\n");
+    let few = wrong.iter().take(3).cloned().collect::<Vec<_>>().join("\n\n");
     assert!(wrong.is_empty(), "{} rules are judged wrong, among them\n{few}", wrong.len());
     if alone.is_some() {
         return;
     }
+    println!("{:?} {:?} {}", seen.episodes, seen.transitions, seen.beside);
     for kind in ["RATIO", "QUANTILE", "FRESHNESS", "COUNT", "RATE", "ABSENCE", "BURN_RATE"] {
         let found = |end| seen.episodes.get(&(kind, end)).copied().unwrap_or(0);
         assert!(found("recovered") > 20, "{kind}: {:?}", seen.episodes);
@@ -50,7 +52,9 @@ fn episodes_of_every_kind_are_the_oracles() {
 fn check(seed: u64, seen: &mut Seen) -> Vec<String> {
     let scenario = Scenario::random(seed);
     let mut all_wrong = Vec::new();
-    let played = scenario.play();
+    let Ok(played) = catch_unwind(|| scenario.play()) else {
+        return vec![format!("{SEED}={seed}: it said what may not be said, see above")];
+    };
     for ask in &scenario.asks {
         let story = played.told.get(&format!("{DOCUMENT}/{}", ask.name));
         let told = story.map(Story::judged).unwrap_or_default();

@@ -10,7 +10,6 @@ use super::story::{Story, stories};
 use super::workload::{SECOND_US, START_US};
 
 pub const HOSTS: [&str; 3] = ["ash", "elm", "oak"];
-pub const START_S: i64 = START_US / SECOND_US;
 
 /// Longest time between two flushes or deliveries, beside what events themselves are late.
 const DELAY_S: i64 = 120;
@@ -53,8 +52,8 @@ impl Scenario {
         let mut chance = Chance::new(seed);
         let chance = &mut chance;
         let (workers, shards, partitions) = chance.pick(&[(1, 1, 1), (1, 2, 2), (2, 3, 3), (3, 2, 4)]);
-        let long = chance.percent(8);
-        let span_s = if long { 3_000 } else { 300 } + chance.below(500) as i64;
+        let long = chance.percent(6);
+        let span_s = if long { 2_400 } else { 250 } + chance.below(350) as i64;
         let mut asks: Vec<Ask> = Vec::new();
         for _ in 0..1 + chance.below(3) {
             let name = format!("rule-{}", asks.len());
@@ -66,7 +65,7 @@ impl Scenario {
             asks,
             hits: Vec::new(),
             span_s,
-            step_s: if long { 30 } else { chance.pick(&[1, 3, 6]) },
+            step_s: if long { 30 } else { chance.pick(&[2, 6, 6]) },
             out_of_order_s: chance.pick(&[0, 1, 2, 5]),
             idle_after_s: chance.pick(&[2, 3, 5]),
             disorder: chance.pick(&[
@@ -119,7 +118,7 @@ impl Scenario {
         like: &Hit,
         hits: &mut Vec<Hit>,
     ) {
-        let rates = if sparse { [0, 0, 1, 1, 2, 5] } else { [0, 0, 2, 8, 15, 40] };
+        let rates = if sparse { [0, 0, 1, 1, 2, 5] } else { [0, 0, 2, 5, 10, 25] };
         let per_ten_s = chance.pick(&rates);
         let bad_percent = chance.pick(&[0, 0, 2, 10, 30, 60, 100]);
         let slow_percent = chance.pick(&[0, 0, 5, 30, 100]);
@@ -148,7 +147,7 @@ impl Scenario {
         let halves = |chance: &mut Chance, seconds: i64| {
             chance.below(2 * seconds.max(1) as u64) as i64 * SECOND_US / 2
         };
-        let late_percent = chance.pick(&[1, 5, 20]);
+        let late_percent = chance.pick(&[1, 2, 8]);
         let held_from_us = START_US + chance.below(self.span_s as u64) as i64 * SECOND_US;
         let held_until_us = held_from_us + late_max_s.min(60) * SECOND_US;
         for hit in hits.iter_mut().skip(SOURCES.len()) {
@@ -235,7 +234,7 @@ fn ask(chance: &mut Chance, name: String, long: bool) -> Ask {
         levels,
         hold_s: chance.pick(&[0, 0, 1, 5, 15, 60]),
         no_data_after_s: chance.pick(&[5, 20, 60, 120]),
-        correct_within_s: if long { 900 } else { chance.pick(&[180, 240, 600]) },
+        correct_within_s: if long { 900 } else { chance.pick(&[180, 180, 240, 600]) },
     }
 }
 
