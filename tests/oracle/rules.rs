@@ -68,7 +68,8 @@ pub fn judge_group(
     until_s: i64,
 ) -> Vec<Judged> {
     let first_s = events.first().expect("a group has an event").second;
-    let seconds: Vec<Second> = (first_s + 1..=until_s).map(|end_s| judge_second(rule, events, end_s)).collect();
+    let seconds: Vec<Second> =
+        (first_s + 1..=until_s).map(|end_s| judge_second(rule, events, end_s)).collect();
     let patience = Patience {
         levels: rule.levels.iter().map(|level| (level.name.clone(), level.for_s)).collect(),
         hold_s: rule.hold_s,
@@ -184,8 +185,7 @@ fn counted(events: &[Happened], start_s: i64, end_s: i64) -> Vec<Happened> {
 
 fn beyond(level: &Level, events: &[Happened]) -> usize {
     let threshold = level.threshold_billionths;
-    let is_beyond =
-        |value: i128| if level.above { value > threshold } else { value >= threshold };
+    let is_beyond = |value: i128| if level.above { value > threshold } else { value >= threshold };
     events.iter().filter(|event| is_beyond(event.value_billionths)).count()
 }
 

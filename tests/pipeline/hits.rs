@@ -74,7 +74,9 @@ pub enum What {
     Count,
     Rate,
     Absence,
-    Burn { target_billionths: i64 },
+    Burn {
+        target_billionths: i64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,9 +124,7 @@ impl Which {
             Which::Missing => number(STATE, Comparison::Equal, 404),
             Which::NotMissing => Condition::Not(Box::new(number(STATE, Comparison::Equal, 404))),
             Which::Slow => number(TOOK, Comparison::Greater, 200_000),
-            Which::On(host) => {
-                Condition::Atom(Atom::TextIn { slot: HOST, constants: vec![host.to_owned()] })
-            }
+            Which::On(host) => Condition::Atom(Atom::TextIn { slot: HOST, constants: vec![host.to_owned()] }),
         }
     }
 }
@@ -149,7 +149,9 @@ impl Ask {
         for hit in hits {
             for feed in self.feeds.iter().filter(|feed| feed.source == hit.source) {
                 let (has_value, value_billionths) = match self.what {
-                    What::Took(_) => (hit.took_us.is_some(), i128::from(hit.took_us.unwrap_or(0)) * 1_000_000),
+                    What::Took(_) => {
+                        (hit.took_us.is_some(), i128::from(hit.took_us.unwrap_or(0)) * 1_000_000)
+                    }
                     What::Freshness(_) => (true, i128::from(hit.age_us()) * 1_000),
                     _ => (true, 0),
                 };

@@ -28,24 +28,26 @@ fn episodes_of_every_kind_are_the_oracles() {
     let mut wrong = Vec::new();
     for seed in alone.map_or(1..=SCENARIOS, |seed| seed..=seed) {
         wrong.extend(check(seed, &mut seen));
+        // A few are enough to begin with.
+        if wrong.len() >= 3 {
+            break;
+        }
     }
-    let few = wrong.iter().take(3).cloned().collect::<Vec<_>>().join("\n\n");
-    assert!(wrong.is_empty(), "{} rules are judged wrong, among them\n{few}", wrong.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     if alone.is_some() {
         return;
     }
-    println!("{:?} {:?} {}", seen.episodes, seen.transitions, seen.beside);
     for kind in ["RATIO", "QUANTILE", "FRESHNESS", "COUNT", "RATE", "ABSENCE", "BURN_RATE"] {
         let found = |end| seen.episodes.get(&(kind, end)).copied().unwrap_or(0);
-        assert!(found("recovered") > 20, "{kind}: {:?}", seen.episodes);
+        assert!(found("recovered") > 40, "{kind}: {:?}", seen.episodes);
         // Where there is always an answer there is no silence.
         assert!(found("no data") > 5 || kind == "ABSENCE", "{kind}: {:?}", seen.episodes);
         assert!(found("open") > 0, "{kind}: {:?}", seen.episodes);
     }
     for transition in ["OPENED", "UPDATED", "RESOLVED", "RETRACTED"] {
-        assert!(seen.transitions.get(transition).is_some_and(|n| *n > 100), "{:?}", seen.transitions);
+        assert!(seen.transitions.get(transition).is_some_and(|n| *n > 10), "{:?}", seen.transitions);
     }
-    assert!(seen.beside > 200, "{}", seen.beside);
+    assert!(seen.beside > 100, "{}", seen.beside);
 }
 
 /// What is wrong with the rules of one scenario.

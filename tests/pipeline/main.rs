@@ -3,6 +3,7 @@
 //! Workers, failed transactions, handovers, the interleaving of logs and crashes are drawn from seeds; time is
 //! simulated. A failure names its seed.
 
+mod boundaries;
 mod breaches;
 mod checkpoints;
 mod evaluation;
