@@ -121,7 +121,7 @@ fn quantiles(node: &Node) -> Result<Vec<Quantile>, Problem> {
     items.iter().map(quantile).collect()
 }
 
-fn quantile(node: &Node) -> Result<Quantile, Problem> {
+pub fn quantile(node: &Node) -> Result<Quantile, Problem> {
     let scaled = decimal(node)?.scaled(QUANTILE_SCALE).filter(|scaled| scaled.exact);
     let millionths = scaled.and_then(|scaled| u32::try_from(scaled.floor).ok());
     millionths.filter(|m| (1..1_000_000).contains(m)).map(|millionths| Quantile { millionths }).ok_or_else(

@@ -58,6 +58,7 @@ pub fn embedded_files() -> Files {
         ("sources/request-log.yaml", include_str!("../../config/sources/request-log.yaml")),
         ("alerts/platform.yaml", include_str!("../../config/alerts/platform.yaml")),
         ("alerts/severities.yaml", include_str!("../../config/alerts/severities.yaml")),
+        ("alerts/streaming.yaml", include_str!("../../config/alerts/streaming.yaml")),
     ];
     Files {
         settings: Some(document((SETTINGS_FILE, include_str!("../../config/plimsoll.yaml")))),

@@ -12,23 +12,25 @@ pub enum Kind {
     DataSource,
     AlertRules,
     Severities,
+    Maintenance,
 }
 
 impl Kind {
-    const ALL: [Kind; 3] = [Kind::DataSource, Kind::AlertRules, Kind::Severities];
+    const ALL: [Kind; 4] = [Kind::DataSource, Kind::AlertRules, Kind::Severities, Kind::Maintenance];
 
     pub fn name(self) -> &'static str {
         match self {
             Kind::DataSource => "DataSource",
             Kind::AlertRules => "AlertRules",
             Kind::Severities => "Severities",
+            Kind::Maintenance => "Maintenance",
         }
     }
 
     fn api_version(self) -> &'static str {
         match self {
             Kind::DataSource => "openslo/v1",
-            Kind::AlertRules | Kind::Severities => "plimsoll.dev/v1",
+            Kind::AlertRules | Kind::Severities | Kind::Maintenance => "plimsoll.dev/v1",
         }
     }
 }

@@ -4,25 +4,33 @@
 
 mod aggregate;
 mod alert;
+mod budget;
+mod composite;
 mod condition;
 mod constant;
 mod decimal;
 pub mod diagnostic;
 
+mod feed;
 mod field;
 mod folder;
+mod kind;
 mod level;
+mod maintenance;
 mod manifest;
 mod name;
 mod properties;
 mod quantity;
 mod reader;
+mod reference;
 mod rollup;
+mod rule;
 mod rules;
 pub mod settings;
 mod settings_file;
 mod severity;
 mod source;
+mod threshold;
 mod yaml;
 
 pub use condition::condition;
@@ -57,7 +65,7 @@ impl fmt::Debug for Document {
 pub struct Files {
     /// `plimsoll.yaml`; None: every setting has its default.
     pub settings: Option<Document>,
-    /// Sources, alert rules and severities, in any order.
+    /// Sources, alert rules, severities and maintenance, in any order.
     pub rules: Vec<Document>,
 }
 

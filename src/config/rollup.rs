@@ -26,7 +26,7 @@ const COMMON_COLUMNS: [&str; 10] = [
     "shard",
 ];
 /// Tables and views that belong to Plimsoll itself; a table `x_hourly` also makes a view `x`.
-const OWN_TABLES: [&str; 5] = ["slo", "rule", "dead_letter", "incident", "kafka_offset"];
+const OWN_TABLES: [&str; 6] = ["slo", "rule", "dead_letter", "episode", "incident", "kafka_offset"];
 /// Rows a shard may hold for one table and hour.
 const MAX_KEYS: u32 = 1_000_000;
 const MAX_KEY_COLUMNS: usize = 16;

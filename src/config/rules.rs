@@ -1,10 +1,13 @@
 //! All manifests together -> the rules, with the checks that span documents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::alert::{RULE_KEYS, Sources, alert_rules};
+use super::alert::{Sources, alert_rules};
 use super::diagnostic::{Diagnostics, Place, Problem};
+use super::kind::RULE_KEYS;
+use super::maintenance::maintenance;
 use super::manifest::{self, Kind, Manifest};
+use super::reference::Objectives;
 use super::settings::TopicSettings;
 use super::settings_file::own_topics;
 use super::severity::{default_severities, severities};
@@ -27,7 +30,7 @@ pub fn rules(nodes: &[Node], topics: Option<&TopicSettings>, diagnostics: &mut D
     );
     let mut words = of(Kind::Severities);
     let severities = match words.next() {
-        Some(manifest) => severities(manifest, &RULE_KEYS, diagnostics),
+        Some(manifest) => severities(manifest, &RULE_KEYS.map(|(key, _)| key), diagnostics),
         None => default_severities(),
     };
     if let Some(second) = words.next() {
@@ -36,15 +39,21 @@ pub fn rules(nodes: &[Node], topics: Option<&TopicSettings>, diagnostics: &mut D
     }
     let by_name: Sources<'_> =
         declared.iter().map(|(name, declared)| (*name, declared.as_ref().map(|d| &d.source))).collect();
-    let mut alerts: Vec<_> =
-        of(Kind::AlertRules).flat_map(|d| alert_rules(d, &by_name, &severities, diagnostics)).collect();
+    let objectives = Objectives::default();
+    let mut alerts = alert_rules(of(Kind::AlertRules), &by_name, &severities, objectives, diagnostics);
+    // A rule that could not be read may be about any service.
+    let services: Option<BTreeSet<&str>> = (diagnostics.list.len() == mistakes_before)
+        .then(|| alerts.iter().filter_map(|rule| rule.service.as_deref()).collect());
+    let mut maintenance: Vec<_> =
+        of(Kind::Maintenance).filter_map(|d| maintenance(d, services.as_ref(), diagnostics)).collect();
     if diagnostics.list.len() > mistakes_before {
         return None;
     }
     let mut sources: Vec<_> = declared.into_iter().filter_map(|(_, d)| d.map(|d| d.source)).collect();
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     alerts.sort_by(|a, b| (&a.document, &a.name).cmp(&(&b.document, &b.name)));
-    Some(Rules { sources, alerts, severities, services: Vec::new(), maintenance: Vec::new() })
+    maintenance.sort_by(|a, b| a.name.cmp(&b.name));
+    Some(Rules { sources, alerts, severities, services: Vec::new(), maintenance })
 }
 
 fn check_names(manifests: &[Manifest<'_>], diagnostics: &mut Diagnostics) {

@@ -48,6 +48,8 @@ pub struct TopicSettings {
     pub breaches: String,
     pub breach_state: String,
     pub slo_hourly: String,
+    pub rule_hourly: String,
+    pub slo_status: String,
     /// Partitions of partials and changelog: the most evaluate workers that can share the work.
     pub internal_partitions: u32,
     /// Partitions of the topics others read.

@@ -76,6 +76,8 @@ pub fn default_settings(surroundings: &Surroundings) -> Settings {
             breaches: "slo-breaches".into(),
             breach_state: "slo-breach-state".into(),
             slo_hourly: "slo-hourly".into(),
+            rule_hourly: "rule-hourly".into(),
+            slo_status: "slo-status".into(),
             internal_partitions: 12,
             output_partitions: 3,
             replication_factor: 3,
@@ -204,7 +206,7 @@ fn brokers(text: &str) -> Result<String, Problem> {
     }
 }
 
-const TOPIC_KEYS: [&str; 11] = [
+const TOPIC_KEYS: [&str; 13] = [
     "prefix",
     "rules",
     "partials",
@@ -213,6 +215,8 @@ const TOPIC_KEYS: [&str; 11] = [
     "breaches",
     "breach_state",
     "slo_hourly",
+    "rule_hourly",
+    "slo_status",
     "internal_partitions",
     "output_partitions",
     "replication_factor",
@@ -230,6 +234,8 @@ fn topics(keys: &Mapping<'_>, topics: &mut TopicSettings, diagnostics: &mut Diag
     keys.set("breaches", &mut topics.breaches, diagnostics, topic_name);
     keys.set("breach_state", &mut topics.breach_state, diagnostics, topic_name);
     keys.set("slo_hourly", &mut topics.slo_hourly, diagnostics, topic_name);
+    keys.set("rule_hourly", &mut topics.rule_hourly, diagnostics, topic_name);
+    keys.set("slo_status", &mut topics.slo_status, diagnostics, topic_name);
     keys.set("internal_partitions", &mut topics.internal_partitions, diagnostics, count(1..=MAX_PARTITIONS));
     keys.set("output_partitions", &mut topics.output_partitions, diagnostics, count(1..=MAX_PARTITIONS));
     keys.set("replication_factor", &mut topics.replication_factor, diagnostics, count(1..=32));
@@ -242,7 +248,7 @@ fn topics(keys: &Mapping<'_>, topics: &mut TopicSettings, diagnostics: &mut Diag
 }
 
 /// Names of the topics Plimsoll writes, without the prefix; hourly topics are named after their tables.
-pub fn own_topics(topics: &TopicSettings) -> [&str; 7] {
+pub fn own_topics(topics: &TopicSettings) -> [&str; 9] {
     [
         &topics.rules,
         &topics.partials,
@@ -251,6 +257,8 @@ pub fn own_topics(topics: &TopicSettings) -> [&str; 7] {
         &topics.breaches,
         &topics.breach_state,
         &topics.slo_hourly,
+        &topics.rule_hourly,
+        &topics.slo_status,
     ]
 }
 

@@ -48,6 +48,16 @@ impl Node {
         }
     }
 
+    /// The value of `key` when this is a mapping that has it.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Mapping(entries) => {
+                entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+            }
+            Value::Null | Value::Scalar { .. } | Value::List(_) => None,
+        }
+    }
+
     fn size(&self) -> usize {
         1 + match &self.value {
             Value::Null | Value::Scalar { .. } => 0,

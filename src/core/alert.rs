@@ -145,6 +145,11 @@ impl AlertRule {
         format!("{}/{}", self.document, self.name)
     }
 
+    /// Whether it counts slices of time instead of events.
+    pub fn has_slices(&self) -> bool {
+        self.objective.as_ref().is_some_and(|objective| objective.method.slice_s().is_some())
+    }
+
     /// Whether all its events are in one group.
     pub fn is_ungrouped(&self) -> bool {
         self.feeds.iter().all(|feed| feed.group_by.is_empty())

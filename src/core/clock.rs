@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::partial::Clock;
 use super::source::EventTime;
+use super::span::Spans;
 use super::time::HOUR_US;
 
 /// What a shard knows of one source's progress. All of it comes from the log.
@@ -33,6 +34,7 @@ struct PartitionClock {
     late: u64,
     log_time_us: i64,
     rules: i64,
+    spans: Spans,
 }
 
 /// A declared gap in event time; open until the partition's next event tells how far it may reach.
@@ -100,6 +102,13 @@ impl SourceClock {
         // Only a new event ends idleness: a new owner does not know how long it has been quiet.
         let idle = clock.idle || (events == 0 && known.is_some_and(|known| known.idle));
         let log_time_us = known.map_or(log_time_us, |known| known.log_time_us.max(log_time_us));
+        let mut spans = match self.partitions.get_mut(&clock.partition) {
+            Some(known) => std::mem::take(&mut known.spans),
+            None => Spans::default(),
+        };
+        if let (Some(first_us), Some(last_us)) = (clock.min_event_us, clock.max_event_us) {
+            spans.add(log_time_us, clock.from, clock.to, first_us, last_us);
+        }
         if events > 0 && self.live.take() == Some(false) {
             // A replay goes on: what is next on the other partitions may lie hours behind this one's, so each holds
             // back until its own clock says again that nothing came.
@@ -121,6 +130,7 @@ impl SourceClock {
                 late,
                 log_time_us,
                 rules,
+                spans,
             },
         );
         Ok(holes_changed)
@@ -176,6 +186,14 @@ impl SourceClock {
 
     pub fn late(&self) -> u64 {
         self.partitions.values().map(|p| p.late).sum()
+    }
+
+    /// For each partition the offsets that hold every event of `[start_us, end_us)`, as far as a day back.
+    pub fn offsets(&self, start_us: i64, end_us: i64) -> impl Iterator<Item = (i32, i64, i64)> {
+        self.partitions.iter().filter_map(move |(&partition, clock)| {
+            let (from, to) = clock.spans.offsets(start_us, end_us)?;
+            Some((partition, from, to))
+        })
     }
 
     /// Smallest event time ever folded: what lies before was not read.

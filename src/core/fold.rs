@@ -3,13 +3,13 @@
 //! Nothing outlives a flush but each partition's largest event time and next offset. It does not know how records
 //! are read, written or committed, nor what a shard does with deltas.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::aggregate::{Measure, Position, age_us};
-use super::event::{Event, Invalid, Reason};
+use super::event::{Event, Invalid, Reason, Value as EventValue};
 use super::key::{Key, pack};
-use super::partial::{CellsDelta, Clock, Delta, DeltaBody, Gap, HourDelta};
+use super::partial::{CellsDelta, Clock, Delta, DeltaBody, Gap, HourDelta, add_exemplar};
 use super::plan::{Body, Cells, Measured, Plan, Value, cell_of};
 use super::sketch::histogram::Histogram;
 use super::source::{Aggregate, HISTOGRAM_LIMIT, Source};
@@ -186,7 +186,7 @@ impl Fold {
                     }
                 }
                 (DeltaBody::Cells(delta), Body::Cells(cells)) => {
-                    count_event(delta, cells, event, age_us(position.timestamp_us, at_us));
+                    count_event(delta, cells, event, position, age_us(position.timestamp_us, at_us));
                 }
                 (DeltaBody::Hour(_) | DeltaBody::Cells(_) | DeltaBody::Lag(_), _) => {}
             }
@@ -252,6 +252,9 @@ impl Fold {
             deltas[pending.shard as usize].push(delta);
         }
         self.events = 0;
+        if every_clock {
+            self.announce_ungrouped(&mut deltas);
+        }
         let mut clocks = vec![Vec::new(); self.shards as usize];
         let mut offsets = Vec::new();
         for (&id, partition) in &mut self.partitions {
@@ -265,6 +268,23 @@ impl Fold {
             }
         }
         Flush { deltas, clocks, offsets }
+    }
+}
+
+impl Fold {
+    /// Tells the shard that holds what has no group that it does: silence is judged too, and leaves no other trace.
+    fn announce_ungrouped(&self, deltas: &mut [Vec<Delta>]) {
+        let sources: BTreeSet<usize> =
+            self.partitions.keys().map(|(source, _)| usize::from(*source)).collect();
+        for (at, projection) in self.plan.projections.iter().enumerate() {
+            let ungrouped = matches!(projection.body, Body::Cells(_)) && projection.by.is_empty();
+            if ungrouped && sources.contains(&projection.source) {
+                let key = Key::from_packed(&[]);
+                let shard = Key::shard(key.packed(), projection.spread, self.shards) as usize;
+                let body = DeltaBody::Cells(CellsDelta::default());
+                deltas[shard].push(Delta { projection: at as u16, key, pane: 0, body });
+            }
+        }
     }
 }
 
@@ -359,8 +379,16 @@ fn empty_body(plan: &Plan, projection: usize) -> DeltaBody {
     }
 }
 
-fn count_event(delta: &mut CellsDelta, cells: &Cells, event: &Event, age_us: i64) {
-    add_cell(&mut delta.cells, cell_of(&cells.atoms, event, age_us), 1);
+fn count_event(delta: &mut CellsDelta, cells: &Cells, event: &Event, position: Position, age_us: i64) {
+    let cell = cell_of(&cells.atoms, event, age_us);
+    add_cell(&mut delta.cells, cell, 1);
+    if cells.notable.has(cell) {
+        let trace_id = || match event.value(cells.trace_id?) {
+            EventValue::Text(text) => Some(text.to_owned()),
+            EventValue::Absent | EventValue::Number(_) => None,
+        };
+        add_exemplar(&mut delta.exemplars, (cell, position.partition, position.offset), trace_id);
+    }
     delta.values.resize(cells.measured.len(), Histogram::default());
     for (values, Measured { what, filter, .. }) in delta.values.iter_mut().zip(&cells.measured) {
         let value = match *what {

@@ -62,6 +62,39 @@ pub struct CellsDelta {
     pub cells: Vec<(u16, u64)>,
     /// Parallel to the projection's measured slots.
     pub values: Vec<Histogram>,
+    /// Ascending, [`EXEMPLARS_MAX`] for each cell at most.
+    pub exemplars: Vec<Exemplar>,
+}
+
+/// Exemplars kept of each cell: those with the lowest partition and offset.
+pub const EXEMPLARS_MAX: usize = 10;
+
+/// One event that a person may want to look at. Ordered by cell, then by place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Exemplar {
+    pub cell: u16,
+    pub partition: i32,
+    pub offset: i64,
+    pub trace_id: Option<String>,
+}
+
+/// Adds to a list of exemplars that stays sorted and bounded.
+pub fn add_exemplar(
+    exemplars: &mut Vec<Exemplar>,
+    place: (u16, i32, i64),
+    trace_id: impl FnOnce() -> Option<String>,
+) {
+    let (cell, partition, offset) = place;
+    let at = exemplars.partition_point(|e| (e.cell, e.partition, e.offset) < place);
+    let first = exemplars.partition_point(|e| e.cell < cell);
+    let end = exemplars.partition_point(|e| e.cell <= cell);
+    if at - first >= EXEMPLARS_MAX {
+        return;
+    }
+    if end - first >= EXEMPLARS_MAX {
+        exemplars.remove(end - 1);
+    }
+    exemplars.insert(at, Exemplar { cell, partition, offset, trace_id: trace_id() });
 }
 
 impl CellsDelta {
@@ -78,7 +111,12 @@ impl CellsDelta {
         let value =
             |name| from.measured.iter().position(|m| m.name == name).and_then(|at| self.values.get(at));
         let values = to.measured.iter().map(|m| value(m.name).cloned().unwrap_or_default()).collect();
-        Cow::Owned(CellsDelta { cells, values })
+        let mut exemplars = Vec::new();
+        for Exemplar { cell, partition, offset, trace_id } in &self.exemplars {
+            let cell = move_cell(*cell, &from.atoms, &to.atoms);
+            add_exemplar(&mut exemplars, (cell, *partition, *offset), || trace_id.clone());
+        }
+        Cow::Owned(CellsDelta { cells, values, exemplars })
     }
 }
 

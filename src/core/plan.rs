@@ -1,13 +1,14 @@
 //! The rules compiled: which projections an event is folded into, and what each rule reads from them.
 
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 use super::alert::{AlertRule, Feed, RuleKind};
 use super::event::Event;
 use super::expr::{Atom, Condition};
+use super::identity::{atom_text, column_text, condition_text, field_text, hash, key_texts, signature};
+use super::objective::Indicator;
 use super::rules::Rules;
-use super::source::{Aggregate, Column, Rollup, Slot, Source};
+use super::source::{Rollup, Slot, Source};
 
 /// Most atoms of one projection: a cell is a bit set of this many.
 pub const ATOMS_MAX: usize = 16;
@@ -54,6 +55,10 @@ pub enum Body {
 pub struct Cells {
     pub atoms: Vec<NamedAtom>,
     pub measured: Vec<Measured>,
+    /// Cells that some rule calls bad: their events are worth a look.
+    pub notable: CellSet,
+    /// The field that names an event elsewhere.
+    pub trace_id: Option<Slot>,
 }
 
 /// A value some rule shows: recorded for the events that its filter lets count.
@@ -86,6 +91,8 @@ pub struct Watched {
     pub feeds: Vec<WatchedFeed>,
     /// LAG: index into `Plan::projections`.
     pub lag: Option<usize>,
+    /// COMPOSITE: the parts, as indexes into `rules.alerts`; an objective of a score: the one it is about.
+    pub parts: Vec<usize>,
     /// 16 hex digits over all that the rule says.
     pub spec_hash: String,
     /// The same over what is counted alone: while it stays, counts and episodes go on.
@@ -122,6 +129,11 @@ impl CellSet {
             words[cell / 64] |= 1 << (cell % 64);
         }
         CellSet(words)
+    }
+
+    fn add(&mut self, other: &CellSet) {
+        self.0.resize(self.0.len().max(other.0.len()), 0);
+        self.0.iter_mut().zip(&other.0).for_each(|(word, more)| *word |= more);
     }
 
     pub fn has(&self, cell: u16) -> bool {
@@ -183,6 +195,17 @@ impl Plan {
     pub fn rules_of(&self, projection: usize) -> impl Iterator<Item = (usize, &Watched)> {
         let reads = move |watched: &Watched| watched.feeds.iter().any(|feed| feed.projection == projection);
         self.watched.iter().enumerate().filter(move |(_, watched)| reads(watched))
+    }
+
+    /// The same, and the rules that score those.
+    pub fn readers_of(&self, projection: usize) -> impl Iterator<Item = usize> {
+        (0..self.watched.len()).filter(move |&rule| self.reads(rule, projection))
+    }
+
+    fn reads(&self, rule: usize, projection: usize) -> bool {
+        let watched = &self.watched[rule];
+        watched.feeds.iter().any(|feed| feed.projection == projection)
+            || watched.parts.iter().any(|&part| self.reads(part, projection))
     }
 }
 
@@ -302,14 +325,31 @@ fn watch(rules: &Rules, rule: &AlertRule, homes: &[usize], projections: &mut Vec
         identity.push_str(&format!("{:x} {} {}", projections[at].id, texts[0], texts[1]));
         let Body::Cells(cells) = &mut projections[at].body else { continue };
         let measured = shown_value(&rule.kind).map(|what| measure(cells, source, what, &feed.filter));
-        feeds.push(WatchedFeed { projection: at, tallies: tallies(rule, feed, &cells.atoms), measured });
+        let tallies = tallies(rule, feed, &cells.atoms);
+        tallies.over.iter().chain([&tallies.bad]).for_each(|bad| cells.notable.add(bad));
+        cells.trace_id = source.fields.iter().position(|field| field.name == "trace_id");
+        feeds.push(WatchedFeed { projection: at, tallies, measured });
     }
-    let lag = match &rule.kind {
-        RuleKind::Lag { source, lag } => lag_home(rules, source, lag.consumer_group.as_deref(), projections),
+    let lag = match (&rule.kind, rule.objective.as_ref().map(|objective| &objective.indicator)) {
+        (RuleKind::Lag { source, lag }, _) | (_, Some(Indicator::Lag { source, lag, .. })) => {
+            lag_home(rules, source, lag.consumer_group.as_deref(), projections)
+        }
         _ => None,
     };
+    let at = |name: &str| rules.alerts.iter().position(|rule| rule.full_name() == name);
+    let parts = match (&rule.kind, rule.objective.as_ref().map(|objective| &objective.indicator)) {
+        (RuleKind::Composite(composite), _) => {
+            composite.parts.iter().filter_map(|part| at(&part.rule)).collect()
+        }
+        (_, Some(Indicator::Composite { rule, .. })) => at(rule).into_iter().collect(),
+        _ => Vec::new(),
+    };
+    identity.push_str(&format!("{:?}", rule.objective));
+    for level in &rule.levels {
+        identity.push_str(&format!(" {} {:?}", level.window_s, level.short_window_s));
+    }
     let spec_hash = format!("{:016x}", hash(&["rule", &format!("{rule:?}")]));
-    Watched { feeds, lag, spec_hash, identity: hash(&["identity", &identity]) }
+    Watched { feeds, lag, parts, spec_hash, identity: hash(&["identity", &identity]) }
 }
 
 fn shown_value(kind: &RuleKind) -> Option<Value> {
@@ -368,81 +408,6 @@ fn tallies(rule: &AlertRule, feed: &Feed, atoms: &[NamedAtom]) -> Tallies {
     Tallies { total: CellSet::of(atoms.len(), counts), bad: both(&feed.bad), over: over.map(both).collect() }
 }
 
-/// What the columns compute, in words that adding or moving a field does not change.
-fn signature(source: &Source, rollup: &Rollup) -> u64 {
-    let columns = rollup.columns.iter().map(|column| column_text(source, column));
-    let words: Vec<String> = key_texts(source, rollup).into_iter().chain(columns).collect();
-    hash(&words.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-fn key_texts(source: &Source, rollup: &Rollup) -> Vec<String> {
-    rollup.by.iter().map(|&slot| field_text(source, slot)).collect()
-}
-
-fn field_text(source: &Source, slot: Slot) -> String {
-    format!("{}:{}", source.fields[slot].name, source.fields[slot].scale())
-}
-
-fn column_text(source: &Source, column: &Column) -> String {
-    let field = |slot: Slot| field_text(source, slot);
-    let what = match &column.aggregate {
-        Aggregate::Count(condition) => format!("count {}", condition_text(source, condition)),
-        Aggregate::Sum(slot) => format!("sum {}", field(*slot)),
-        Aggregate::SumProduct(a, b) => format!("sum_product {} {}", field(*a), field(*b)),
-        Aggregate::Min(slot) => format!("min {}", field(*slot)),
-        Aggregate::Max(slot) => format!("max {}", field(*slot)),
-        // Other quantiles of the same histogram are read from the same state.
-        Aggregate::Histogram { slot, .. } => format!("histogram {}", field(*slot)),
-        Aggregate::Freshness { .. } => "freshness".into(),
-        Aggregate::Ohlc(slot) => format!("ohlc {}", field(*slot)),
-        Aggregate::CountBy { slot, .. } => format!("count_by {}", field(*slot)),
-        Aggregate::Distinct(slot) => format!("distinct {}", field(*slot)),
-        Aggregate::Peak { every_us, distinct } => {
-            format!("peak {every_us} {}", distinct.map(field).unwrap_or_default())
-        }
-    };
-    format!("{} {what}", column.name)
-}
-
-fn condition_text(source: &Source, condition: &Condition) -> String {
-    let join = |parts: &[Condition], word: &str| {
-        let texts: Vec<String> = parts.iter().map(|part| condition_text(source, part)).collect();
-        format!("({})", texts.join(word))
-    };
-    match condition {
-        Condition::True => "true".into(),
-        Condition::Atom(atom) => atom_text(source, atom),
-        Condition::Not(inner) => format!("!({})", condition_text(source, inner)),
-        Condition::And(parts) => join(parts, " && "),
-        Condition::Or(parts) => join(parts, " || "),
-    }
-}
-
-/// Canonical: constants are scaled integers, fields stand by name and scale.
-fn atom_text(source: &Source, atom: &Atom) -> String {
-    let field = |slot: Slot| field_text(source, slot);
-    match atom {
-        Atom::Has(slot) => format!("has({})", field(*slot)),
-        Atom::IsTrue(slot) => field(*slot),
-        Atom::Number { slot, op, constant } => format!("{} {op:?} {constant}", field(*slot)),
-        Atom::NumberIn { slot, constants } => format!("{} in {constants:?}", field(*slot)),
-        Atom::TextIn { slot, constants } => format!("{} in {constants:?}", field(*slot)),
-        Atom::TextPrefix { slot, prefix } => format!("{}.startsWith({prefix:?})", field(*slot)),
-        Atom::Age { op, constant } => format!("age {op:?} {constant}"),
-    }
-}
-
-/// First eight bytes of SHA-256 over the words, each behind its length.
-pub fn hash(words: &[&str]) -> u64 {
-    let mut sha = Sha256::new();
-    for word in words {
-        sha.update((word.len() as u64).to_be_bytes());
-        sha.update(word.as_bytes());
-    }
-    let digest: [u8; 32] = sha.finalize().into();
-    digest.iter().take(8).fold(0, |hash, &byte| hash << 8 | u64::from(byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -460,10 +425,5 @@ mod tests {
         assert_eq!(move_cell(0b101, &from, &to), 0b101);
         assert_eq!(move_cell(0b001, &from, &to), 0b100);
         assert_eq!(move_cell(0b010, &from, &to), 0);
-    }
-
-    #[test]
-    fn words_do_not_run_together() {
-        assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
     }
 }

@@ -10,7 +10,7 @@ use crate::core::partial::LogRecord;
 use crate::core::shard::checkpoint::{ChangelogRecord, Checkpointer, Restore};
 use crate::core::shard::{Shard, ShardOptions};
 use crate::kafka::{Committed, read_whole};
-use crate::wire::output::{OutputRecord, OutputTopics};
+use crate::wire::output::{OutputRecord, OutputTopics, TopicNames};
 
 /// Longest time a restore may stand still before it is given up.
 const STALL: Duration = Duration::from_secs(60);
@@ -135,16 +135,18 @@ impl ShardSlot {
         if version == self.topics_version && self.topics.is_some() {
             return;
         }
-        let names = &context.settings.topics;
+        let topics = &context.settings.topics;
+        let names = TopicNames {
+            breaches: &topics.breaches,
+            breach_state: &topics.breach_state,
+            slo_hourly: &topics.slo_hourly,
+            rule_hourly: &topics.rule_hourly,
+            slo_status: &topics.slo_status,
+            dead_letters: &topics.dead_letters,
+        };
+        let full_name = |name: &str| topics.full_name(name);
         self.topics_version = version;
-        self.topics = Some(OutputTopics::new(
-            rules,
-            &names.breaches,
-            &names.breach_state,
-            &names.dead_letters,
-            &context.settings.cluster,
-            |name| names.full_name(name),
-        ));
+        self.topics = Some(OutputTopics::new(rules, &names, &context.settings.cluster, full_name));
     }
 
     /// Begins a checkpoint when one is due.

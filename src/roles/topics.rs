@@ -50,6 +50,8 @@ pub fn wanted(settings: &Settings, rules: &Rules) -> Vec<Wanted> {
         topic(&topics.breaches, outer, false, &keep(90 * DAY_MS)),
         topic(&topics.breach_state, outer, false, &compact),
         topic(&topics.slo_hourly, outer, false, &compacted_for(400 * DAY_MS)),
+        topic(&topics.rule_hourly, outer, false, &compacted_for(400 * DAY_MS)),
+        topic(&topics.slo_status, outer, false, &compact),
     ];
     for rollup in rules.sources.iter().flat_map(|source| &source.rollups) {
         wanted.push(topic(&rollup.topic(), outer, false, &compacted_for(400 * DAY_MS)));
@@ -158,4 +160,40 @@ fn retention(wanted: &Wanted, config: &BTreeMap<String, String>) -> Option<Findi
 
 fn alter(topic: &str, config: &str) -> String {
     format!("kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {config}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Surroundings, default_settings};
+    use crate::core::alert::Severities;
+
+    #[test]
+    fn what_others_read_is_kept_as_long_as_promised() {
+        let surroundings = Surroundings { host_name: "host".into(), cores: 1 };
+        let mut settings = default_settings(&surroundings);
+        settings.topics.prefix = "staging.".into();
+        let rules = Rules {
+            sources: vec![],
+            alerts: vec![],
+            severities: Severities { levels: vec![] },
+            services: vec![],
+            maintenance: vec![],
+        };
+        let wanted = wanted(&settings, &rules);
+        let hourly = Some("34560000000");
+        let kept = [
+            ("staging.slo-breaches", "delete", Some("7776000000")),
+            ("staging.slo-breach-state", "compact", None),
+            ("staging.slo-hourly", "compact,delete", hourly),
+            ("staging.rule-hourly", "compact,delete", hourly),
+            ("staging.slo-status", "compact", None),
+        ];
+        for (name, policy, retention_ms) in kept {
+            let topic = wanted.iter().find(|wanted| wanted.spec.name == name).unwrap();
+            let config = |key: &str| topic.spec.config.get(key).map(String::as_str);
+            assert_eq!((config("cleanup.policy"), config("retention.ms")), (Some(policy), retention_ms));
+            assert_eq!(topic.spec.partitions, settings.topics.output_partitions);
+        }
+    }
 }

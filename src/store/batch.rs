@@ -52,9 +52,9 @@ impl StoredRecord {
 /// What became of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Rows of hourly tables inserted or brought up to date.
+    /// Rows of hourly tables and statuses inserted or brought up to date.
     pub rows: u64,
-    /// Hourly records older than what is stored, or overtaken within the batch.
+    /// Records of such rows older than what is stored, or overtaken within the batch.
     pub stale: u64,
     /// Breach transitions that were new.
     pub transitions: u64,

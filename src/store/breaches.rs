@@ -17,7 +17,7 @@ pub(super) fn insert_events(schema: &str) -> String {
 }
 
 /// The columns of `slo_breach` with what fills them from the record `x`.
-const STATE: [(&str, &str); 35] = [
+const STATE: [(&str, &str); 44] = [
     ("episode_id", "x.episode_id"),
     ("alert_key", "x.alert_key"),
     (
@@ -38,8 +38,17 @@ const STATE: [(&str, &str); 35] = [
     ("op", "x.rule->>'op'"),
     ("threshold", "x.rule->>'threshold'"),
     ("unit", "x.rule->>'unit'"),
+    ("slo", "x.slo->>'name'"),
+    ("objective", "x.slo->>'objective'"),
+    ("target", "(x.slo->>'target')::numeric"),
     ("labels", "coalesce(x.labels, '{}')"),
     ("windows", "coalesce(x.windows, '[]')"),
+    ("budget_period_s", "(x.budget->>'period_s')::bigint"),
+    ("budget_remaining_ratio", "(x.budget->>'remaining_ratio')::numeric"),
+    ("budget_exhausts_at", "(x.budget->>'exhausts_at')::timestamptz"),
+    ("offset_ranges", "coalesce(x.evidence->'offset_ranges', '[]')"),
+    ("exemplars", "coalesce(x.evidence->'exemplars', '[]')"),
+    ("suppressed_by", "coalesce(x.suppressed_by, '{}')"),
     ("bucket_start", "date_trunc('hour', x.onset_at, 'UTC')"),
     ("onset_at", "x.onset_at"),
     ("opened_at", "x.opened_at"),
@@ -69,7 +78,8 @@ pub(super) fn upsert_episodes(schema: &str) -> String {
          SELECT DISTINCT ON (x.episode_id) {values}\n\
          FROM json_to_recordset(($1::text)::json) AS x(alert_key text, episode_id text, revision int, \
            transition text, resolve_reason text, severity text, priority text, previous_severity text, \
-           service text, rule jsonb, labels jsonb, windows jsonb, onset_at timestamptz, opened_at timestamptz, \
+           service text, slo jsonb, rule jsonb, labels jsonb, windows jsonb, budget jsonb, evidence jsonb, \
+           suppressed_by text[], onset_at timestamptz, opened_at timestamptz, \
            recovered_at timestamptz, resolved_at timestamptz, evaluated_at timestamptz, worst_value numeric, \
            bad_total bigint, stale boolean, completeness jsonb, summary text, runbook_url text, spec_hash text, \
            version bigint)\n\

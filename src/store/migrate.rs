@@ -7,14 +7,18 @@ use crate::core::rules::Rules;
 use super::error::StoreError;
 use super::hourly_table::HourlyTable;
 use super::sql::ident;
+use super::versioned_table::VERSIONED;
 use super::{months, tables};
 
 /// What does not depend on the rules, in order. Released files never change; new ones are added.
-const MIGRATIONS: [(&str, &str); 4] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     ("001_histograms", include_str!("migrations/001_histograms.sql")),
     ("002_offsets", include_str!("migrations/002_offsets.sql")),
     ("003_breaches", include_str!("migrations/003_breaches.sql")),
     ("004_dead_letters", include_str!("migrations/004_dead_letters.sql")),
+    ("005_breach_facts", include_str!("migrations/005_breach_facts.sql")),
+    ("006_hours", include_str!("migrations/006_hours.sql")),
+    ("007_status", include_str!("migrations/007_status.sql")),
 ];
 
 /// One transaction for the whole schema, so that a failure leaves it as it was; then the partitions.
@@ -32,9 +36,11 @@ pub(super) fn migrate(client: &mut Client, schema: &str, rules: &Rules) -> Resul
             .map_err(|e| e.while_doing("the table", &table.name))?;
     }
     transaction.commit()?;
-    for table in &tables {
-        let made = months::empty_default(client, schema, &table.name)
-            .map_err(|e| e.while_doing("the partitions of", &table.name))?;
+    let of_rules = tables.iter().map(|table| table.name.as_str());
+    let of_all = VERSIONED.iter().filter(|table| table.is_monthly).map(|table| table.name);
+    for table in of_rules.chain(of_all) {
+        let made = months::empty_default(client, schema, table)
+            .map_err(|e| e.while_doing("the partitions of", table))?;
         done.extend(made.into_iter().map(|name| format!("moved rows out of DEFAULT into {name}")));
     }
     Ok(done)

@@ -17,6 +17,7 @@ mod routes;
 mod session;
 mod sql;
 mod tables;
+mod versioned_table;
 
 pub use batch::{Batch, InvalidRecord, OffsetMove, StoredRecord, Written};
 pub use error::StoreError;

@@ -7,6 +7,7 @@ use crate::core::rules::Rules;
 use crate::core::source::{Rollup, Source};
 
 use super::hourly_table::HourlyTable;
+use super::versioned_table::{RULE_HOURLY, SLO_HOURLY, SLO_STATUS, VersionedTable};
 
 /// Made anew whenever the rules change.
 #[derive(Clone, Debug)]
@@ -18,6 +19,7 @@ pub struct Routes {
 #[derive(Clone, Debug)]
 pub(super) enum Route {
     Hourly(Box<HourlyTable>),
+    Versioned(&'static VersionedTable),
     Breaches,
     DeadLetters,
 }
@@ -27,6 +29,9 @@ impl Routes {
         let mut by_topic = HashMap::new();
         by_topic.insert(topics.full_name(&topics.breaches), Route::Breaches);
         by_topic.insert(topics.full_name(&topics.dead_letters), Route::DeadLetters);
+        by_topic.insert(topics.full_name(&topics.slo_hourly), Route::Versioned(&SLO_HOURLY));
+        by_topic.insert(topics.full_name(&topics.rule_hourly), Route::Versioned(&RULE_HOURLY));
+        by_topic.insert(topics.full_name(&topics.slo_status), Route::Versioned(&SLO_STATUS));
         for source in &rules.sources {
             for rollup in &source.rollups {
                 let (topic, route) = hourly_route(source, rollup, topics);

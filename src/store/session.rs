@@ -14,6 +14,7 @@ use super::insert::{Candidate, Statements, insert};
 use super::months::{Month, Months};
 use super::offsets::{self, Guard};
 use super::routes::{Route, Routes};
+use super::versioned_table::VersionedTable;
 
 pub(super) struct Session {
     pub client: Client,
@@ -28,7 +29,7 @@ impl Session {
 
     pub fn write(&mut self, schema: &str, batch: &Batch, routes: &Routes) -> Result<Written, StoreError> {
         let sorted = Sorted::new(batch, routes);
-        for (table, rows) in &sorted.hourly {
+        for (table, rows) in &sorted.rows {
             self.months.ensure(&mut self.client, schema, table, &rows.months)?;
         }
         // A stale owner must see what the new one committed while it waited for the offsets' rows.
@@ -45,23 +46,53 @@ impl Session {
 
 /// A batch by destination. Tables are in order of their names, as every writer visits them.
 struct Sorted<'a> {
-    hourly: BTreeMap<&'a str, HourlyRows<'a>>,
+    rows: BTreeMap<&'a str, Rows<'a>>,
     breaches: Vec<Candidate<'a>>,
     letters: Vec<Letter<'a>>,
     written: Written,
 }
 
-struct HourlyRows<'a> {
-    table: &'a HourlyTable,
+struct Rows<'a> {
+    table: Table<'a>,
+    /// Of the records; none for a table without partitions.
     months: BTreeSet<Month>,
     candidates: Vec<Candidate<'a>>,
+}
+
+/// A table whose rows give way to newer versions.
+#[derive(Clone, Copy)]
+enum Table<'a> {
+    Hourly(&'a HourlyTable),
+    Versioned(&'static VersionedTable),
+}
+
+impl<'a> Table<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Table::Hourly(table) => &table.name,
+            Table::Versioned(table) => table.name,
+        }
+    }
+
+    fn is_monthly(self) -> bool {
+        match self {
+            Table::Hourly(_) => true,
+            Table::Versioned(table) => table.is_monthly,
+        }
+    }
+
+    fn upsert(self, schema: &str) -> String {
+        match self {
+            Table::Hourly(table) => table.upsert(schema),
+            Table::Versioned(table) => table.upsert(schema),
+        }
+    }
 }
 
 impl<'a> Sorted<'a> {
     fn new(batch: &'a Batch, routes: &'a Routes) -> Sorted<'a> {
         let written = Written::default();
-        let mut sorted =
-            Sorted { hourly: BTreeMap::new(), breaches: Vec::new(), letters: Vec::new(), written };
+        let mut sorted = Sorted { rows: BTreeMap::new(), breaches: Vec::new(), letters: Vec::new(), written };
         for record in &batch.records {
             if let Err(invalid) = sorted.add(record, routes) {
                 sorted.written.invalid.push(invalid);
@@ -90,22 +121,29 @@ impl<'a> Sorted<'a> {
         let json = std::str::from_utf8(value).map_err(|e| record.invalid(format!("not UTF-8: {e}")))?;
         let candidate = Candidate { record, json };
         match route {
-            Route::Hourly(table) => {
-                let month = candidate.month()?;
-                let rows = self.hourly.entry(&table.name).or_insert_with(|| HourlyRows {
-                    table,
-                    months: BTreeSet::new(),
-                    candidates: Vec::new(),
-                });
-                rows.months.extend(month);
-                rows.candidates.push(candidate);
-            }
+            Route::Hourly(table) => self.add_row(Table::Hourly(table), candidate)?,
+            Route::Versioned(table) => self.add_row(Table::Versioned(table), candidate)?,
             Route::Breaches => {
                 candidate.parse::<Object>()?;
                 self.breaches.push(candidate);
             }
             Route::DeadLetters => {}
         }
+        Ok(())
+    }
+
+    fn add_row(&mut self, table: Table<'a>, candidate: Candidate<'a>) -> Result<(), InvalidRecord> {
+        let month = match table.is_monthly() {
+            true => candidate.month()?,
+            false => candidate.parse::<Object>().map(|Object {}| None)?,
+        };
+        let rows = self.rows.entry(table.name()).or_insert_with(|| Rows {
+            table,
+            months: BTreeSet::new(),
+            candidates: Vec::new(),
+        });
+        rows.months.extend(month);
+        rows.candidates.push(candidate);
         Ok(())
     }
 
@@ -117,7 +155,7 @@ impl<'a> Sorted<'a> {
         routes: &Routes,
     ) -> Result<Written, StoreError> {
         let mut written = self.written;
-        for rows in self.hourly.values() {
+        for rows in self.rows.values() {
             let upsert = statements.prepared(transaction, &rows.table.upsert(schema))?;
             let refused = written.invalid.len();
             let changed = insert(transaction, &[upsert], &rows.candidates, &mut written.invalid)?;

@@ -116,7 +116,7 @@ mod tests {
 
     fn delta(n: i64) -> Delta {
         let key = Key::from_columns(&[format!("key-{n}")]);
-        let cells = CellsDelta { cells: vec![(1, n as u64 + 1)], values: Vec::new() };
+        let cells = CellsDelta { cells: vec![(1, n as u64 + 1)], ..CellsDelta::default() };
         Delta { projection: 3, key, pane: n, body: DeltaBody::Cells(cells) }
     }
 

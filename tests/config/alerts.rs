@@ -35,8 +35,6 @@ fn alert_rules_are_checked() {
     assert_eq!(feed.filter, Condition::True);
     assert_eq!(feed.bad, Condition::Not(Box::new(Condition::Atom(dear))));
     let table = [
-        ("kind: RATIO", "kind: COUNT", "`kind`: kind COUNT is not supported yet; supported: RATIO"),
-        ("kind: RATIO", "kind: RATE", "`kind`: kind RATE is not supported yet; supported: RATIO"),
         ("kind: RATIO", "kind: FOO", "`kind`: `FOO` is not a kind of rule"),
         ("source: orders", "source: order", "no DataSource is called `order`"),
         ("source: orders, ", "", "`source` is missing"),

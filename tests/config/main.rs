@@ -2,6 +2,10 @@
 
 mod alerts;
 mod conditions;
+mod kinds;
+mod maintenance;
+mod mistakes;
+mod schema;
 mod settings;
 mod shipped;
 mod sources;
@@ -110,7 +114,7 @@ proptest! {
     /// Whatever is cut out of the shipped files or put into them: rules or diagnostics, never a panic.
     #[test]
     fn no_text_panics(
-        file in 0usize..6,
+        file in 0usize..7,
         at in any::<prop::sample::Index>(),
         cut in 0usize..40,
         put in prop_oneof![Just(String::new()), "[-{}\\[\\]:,\"'&*!|>#%@ \nü0a.]{1,6}"],

@@ -88,6 +88,9 @@ fn sources_are_checked() {
         ("", columns("n: {count: \"prices > 1\"}"), "`prices` is not a field of this source"),
         ("", rollup("table: a, by: [], columns: {}"), "`a` does not end in `_hourly`"),
         ("", rollup("table: slo_hourly, by: [], columns: {}"), "is a name of Plimsoll's own"),
+        ("", rollup("table: slo_daily_hourly, by: [], columns: {}"), "is a name of Plimsoll's own"),
+        ("", rollup("table: rule_hourly, by: [], columns: {}"), "is a name of Plimsoll's own"),
+        ("", rollup("table: incident_hourly, by: [], columns: {}"), "is a name of Plimsoll's own"),
         ("", rollup("table: a_hourly, by: [shop], columns: {}"), "`limit` is missing"),
         (
             "",

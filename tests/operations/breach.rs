@@ -44,7 +44,7 @@ fn an_error_spike_opens_and_resolves_exactly_once_everywhere() {
         - {name: errors, kind: RATIO, bad: \"status >= 500\", window: 10s, high: {above: 50%}}\n    \
         - {name: errors-by-service, kind: RATIO, bad: \"status >= 500\", window: 10s, group_by: [service], group_limit: 10, \
         high: {above: 50%}}\n";
-    std::fs::write(deployment.folder().join("alerts/platform.yaml"), rules).unwrap();
+    deployment.write_only_rules(rules);
     let mut replica = deployment.replica("one", &[]);
     replica.wait_for_log("ingest partitions assigned", LIMIT);
 

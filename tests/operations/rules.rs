@@ -35,7 +35,7 @@ fn new_rules_are_adopted_without_a_restart() {
     let rules = "apiVersion: plimsoll.dev/v1\nkind: AlertRules\nmetadata: {name: platform}\nspec:\n  \
         defaults: {source: request-log, hold: 3s, min_events: 20}\n  rules:\n    \
         - {name: errors, kind: RATIO, bad: \"status >= 500\", window: 10s, high: {above: 90%}}\n";
-    std::fs::write(deployment.folder().join("alerts/platform.yaml"), rules).unwrap();
+    deployment.write_only_rules(rules);
     let applied = done(&deployment.command(&["rules", "apply"]));
     assert!(applied.starts_with("in force as version "), "{applied}");
     let again = done(&deployment.command(&["rules", "apply"]));

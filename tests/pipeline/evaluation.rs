@@ -3,7 +3,7 @@
 use plimsoll::core::output::Output;
 use plimsoll::core::rules::Rules;
 use plimsoll::core::shard::{Shard, ShardOptions};
-use plimsoll::wire::output::{OutputRecord, OutputTopics};
+use plimsoll::wire::output::{OutputRecord, OutputTopics, TopicNames};
 use plimsoll::wire::partial;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -39,7 +39,15 @@ impl Evaluator {
 }
 
 fn topics(rules: &Rules) -> OutputTopics {
-    OutputTopics::new(rules, "breaches", "breach-state", "dead-letters", "test", str::to_owned)
+    let names = TopicNames {
+        breaches: "breaches",
+        breach_state: "breach-state",
+        slo_hourly: "slo-hourly",
+        rule_hourly: "rule-hourly",
+        slo_status: "slo-status",
+        dead_letters: "dead-letters",
+    };
+    OutputTopics::new(rules, &names, "test", str::to_owned)
 }
 
 /// All that the shards say, shard after shard.

@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 pub const ROWS: &str = "hourly-request-log";
 pub const TOTALS: &str = "hourly-request-log-total";
 pub const BREACHES: &str = "slo-breaches";
+pub const SLO_HOURLY: &str = "slo-hourly";
+pub const RULE_HOURLY: &str = "rule-hourly";
+pub const SLO_STATUS: &str = "slo-status";
 pub const LETTERS: &str = "plimsoll-dead-letters";
 pub const SAMPLES: u32 = 3;
 
@@ -92,7 +95,9 @@ pub fn routes_of(rules: &Rules) -> Routes {
         dead_letters: LETTERS.into(),
         breaches: BREACHES.into(),
         breach_state: "slo-breach-state".into(),
-        slo_hourly: "slo-hourly".into(),
+        slo_hourly: SLO_HOURLY.into(),
+        rule_hourly: RULE_HOURLY.into(),
+        slo_status: SLO_STATUS.into(),
         internal_partitions: 12,
         output_partitions: 12,
         replication_factor: 1,

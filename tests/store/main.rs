@@ -5,8 +5,13 @@ mod crash;
 mod dead_letters;
 mod fixtures;
 mod histograms;
+mod incidents;
 mod local;
 mod months;
+mod objectives;
 mod offsets;
 mod rows;
 mod schema;
+
+#[path = "../support/outputs.rs"]
+mod outputs;

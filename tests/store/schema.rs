@@ -46,7 +46,7 @@ fn replicas_may_migrate_at_once() {
     once.sort_unstable();
     once.dedup();
     assert_eq!(once.len(), done.len(), "done twice: {done:?}");
-    assert_eq!(bench.value::<i64>("SELECT count(*) FROM schema_version"), 4);
+    assert_eq!(bench.value::<i64>("SELECT count(*) FROM schema_version"), 7);
 }
 
 #[test]

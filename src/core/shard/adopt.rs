@@ -129,6 +129,7 @@ impl Shard {
             };
             self.since_s.remove(&name);
             let Some(clock) = self.slowest_clock(before, at) else { continue };
+            let clocks = self.clocks_of(before, at);
             for (key, change) in changes {
                 let told = Told {
                     plan: before,
@@ -136,6 +137,8 @@ impl Shard {
                     key: &key,
                     judged: None,
                     clock,
+                    clocks: &clocks,
+                    exemplars: None,
                     log_s: second_of(self.log_us),
                     version: self.version,
                     shard: self.id,
@@ -153,7 +156,7 @@ impl Shard {
             }
         }
         if let Some(joint) = self.joint.get_mut(&name) {
-            joint.watch_mut().adopt_levels(moved);
+            joint.standing_mut().watch_mut().adopt_levels(moved);
         }
     }
 
@@ -166,7 +169,7 @@ impl Shard {
             }
         }
         if let Some(mut joint) = self.joint.remove(&name) {
-            let ended = joint.watch_mut().remove();
+            let ended = joint.standing_mut().watch_mut().remove();
             changes.extend(ended.into_iter().map(|change| (Key::from_packed(&[]), change)));
         }
         changes

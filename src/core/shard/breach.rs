@@ -1,15 +1,20 @@
 //! A change of an episode, told in full: the record that subscribers read.
 
+use std::collections::BTreeMap;
+
 use sha2::{Digest, Sha256};
 
 use crate::core::alert::{AlertRule, LagUnit, Level, RuleKind, Side};
 use crate::core::clock::SourceClock;
 use crate::core::key::{Key, OTHER};
 use crate::core::objective::Objective;
-use crate::core::output::{Breach, BreachWindow, Completeness, Evidence, SloFacts};
+use crate::core::output::{Breach, BreachWindow, Completeness, Output, SloFacts};
+use crate::core::partial::Exemplar;
 use crate::core::plan::Plan;
 use crate::core::slo::episode::Change;
-use crate::core::slo::judge::{Judged, burn_billionths};
+use crate::core::slo::judge::Judged;
+use crate::core::slo::reading::burn_billionths;
+use crate::core::slo::standing::News;
 
 /// An opening judged this far behind log time is history: nobody should be paged for it.
 const STALE_AFTER_S: i64 = 60;
@@ -24,13 +29,31 @@ pub struct Told<'a> {
     pub key: &'a Key,
     /// None when the rule is gone.
     pub judged: Option<Judged<'a>>,
+    /// The clock that holds the rule back, and those of all its sources by name.
     pub clock: &'a SourceClock,
+    pub clocks: &'a [(&'a str, &'a SourceClock)],
+    /// By minute; None where the rule has no group of its own.
+    pub exemplars: Option<&'a BTreeMap<i64, Vec<Exemplar>>>,
     pub log_s: i64,
     pub version: i64,
     pub shard: u32,
 }
 
 impl Told<'_> {
+    /// What one piece of news is to whoever reads it.
+    pub fn output(&self, news: News) -> Option<Output> {
+        match news {
+            News::Change(change) => Some(Output::Breach(Box::new(self.breach(&change)))),
+            News::RuleHour { hour_s, stats, revision } => {
+                Some(Output::RuleHour(Box::new(self.rule_hour(hour_s, stats, revision))))
+            }
+            News::SloHour { hour_s, counts, revision } => {
+                Some(Output::SloHour(Box::new(self.slo_hour(hour_s, &counts, revision)?)))
+            }
+            News::Status { at_s, level } => Some(Output::Status(Box::new(self.status(at_s, level)?))),
+        }
+    }
+
     pub fn breach(&self, change: &Change) -> Breach {
         let rule = &self.plan.rules.alerts[self.rule];
         let level = &rule.levels[change.shown.level.min(rule.levels.len() - 1)];
@@ -59,8 +82,8 @@ impl Told<'_> {
                 .and_then(|at| rule.levels.get(at))
                 .map(|l| severity(l).name.clone()),
             op: match level.side {
-                Side::Above => "above",
-                Side::Below => "below",
+                Side::Above if matches!(rule.kind, RuleKind::BurnRate) => "at_least",
+                side => side.name(),
             },
             threshold: level.threshold_text.clone(),
             unit: unit(self.plan, rule),
@@ -72,8 +95,8 @@ impl Told<'_> {
                 objective: objective.name.clone(),
                 target_billionths: objective.target_billionths,
             }),
-            budget: None,
-            evidence: Evidence::default(),
+            budget: self.budget(change.shown.level, change.judged_s),
+            evidence: self.evidence(change),
             suppressed_by: Vec::new(),
             onset_s: change.shown.onset_s,
             opened_s: change.shown.opened_s,
@@ -96,11 +119,12 @@ impl Told<'_> {
             version: self.version,
         };
         breach.summary = summary(rule, level, &breach);
+        breach.suppressed_by = self.suppressed_by(&breach);
         breach
     }
 
     /// Group labels by field name, sorted.
-    fn group(&self, rule: &AlertRule) -> Vec<(String, String)> {
+    pub(super) fn group(&self, rule: &AlertRule) -> Vec<(String, String)> {
         let Some(feed) = rule.feeds.first() else { return Vec::new() };
         let fields = self.plan.rules.source(&feed.source).map(|source| &source.fields);
         let name = |slot: usize| fields.and_then(|f| f.get(slot)).map(|f| f.name.clone()).unwrap_or_default();
@@ -159,7 +183,7 @@ fn window(judged: Judged<'_>, level_at: usize, name: String, window_s: i64, end_
 }
 
 /// What values and thresholds of a rule are counted in.
-fn unit(plan: &Plan, rule: &AlertRule) -> String {
+pub(super) fn unit(plan: &Plan, rule: &AlertRule) -> String {
     let of_field = |slot: usize| {
         let source = rule.feeds.first().and_then(|feed| plan.rules.source(&feed.source));
         source.and_then(|source| source.fields.get(slot)).map(|field| field.unit.clone())

@@ -6,12 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::alert::RuleKind;
 use crate::core::key::Key;
-use crate::core::partial::CellsDelta;
+use crate::core::partial::{CellsDelta, Exemplar, add_exemplar};
 use crate::core::plan::{Cells, Plan};
 use crate::core::slo::episode::Change;
 use crate::core::slo::judge::{Counted, Covered, Input, Judged};
 use crate::core::slo::pane::{Panes, Resolution};
-use crate::core::slo::watch::{Progress, Watch};
+use crate::core::slo::slices::Slices;
+use crate::core::slo::standing::{News, Standing};
+use crate::core::slo::watch::Progress;
+use crate::core::time::floor_to;
+
+/// How long exemplars are kept behind the watermark.
+const EXEMPLARS_KEPT_S: i64 = 30 * 60;
 
 #[derive(Debug)]
 pub struct Counts {
@@ -26,7 +32,9 @@ pub struct Counts {
 pub struct Group {
     panes: Panes,
     /// By `document/rule`.
-    watches: BTreeMap<String, Watch>,
+    standings: BTreeMap<String, Standing>,
+    /// Start of the minute -> exemplars of its events.
+    exemplars: BTreeMap<i64, Vec<Exemplar>>,
     /// Earliest second that changed after it was settled.
     late_from_s: Option<i64>,
     #[serde(skip)]
@@ -46,7 +54,16 @@ pub struct RuleAt {
 pub struct Judgement {
     pub rule: RuleAt,
     pub key: Key,
-    pub change: Change,
+    pub news: News,
+}
+
+impl Group {
+    fn look_at(&mut self, second: i64, exemplars: &[Exemplar]) {
+        for Exemplar { cell, partition, offset, trace_id } in exemplars {
+            let minute = self.exemplars.entry(floor_to(second, 60)).or_default();
+            add_exemplar(minute, (*cell, *partition, *offset), || trace_id.clone());
+        }
+    }
 }
 
 impl Counts {
@@ -61,6 +78,7 @@ impl Counts {
         let key = if other { Key::other(columns) } else { key.clone() };
         let group = self.groups.entry(key).or_default();
         group.panes.add(&self.resolution, second, delta);
+        group.look_at(second, &delta.exemplars);
         group.dirty = true;
         // The window that ends at second + 1 is the first that holds it.
         let settled = || self.progress.is_some_and(|progress| second < progress.watermark_s);
@@ -79,21 +97,21 @@ impl Counts {
                 let Some(feed) = plan.watched[rule.rule].feeds.first() else { continue };
                 let counted = [Counted { feed, panes: &group.panes }];
                 let judged = judged(plan, rule, Input::Feeds(&counted));
-                let watch = group.watches.entry(judged.rule.full_name()).or_default();
-                let changes = watch.advance(judged, progress, group.late_from_s);
-                judgements.extend(changes.into_iter().map(|change| Judgement {
-                    rule,
-                    key: key.clone(),
-                    change,
-                }));
+                let standing = group.standings.entry(judged.rule.full_name()).or_default();
+                let news = standing.advance(judged, progress, group.late_from_s);
+                let judgement = |news| Judgement { rule, key: key.clone(), news };
+                judgements.extend(news.into_iter().map(judgement));
             }
             group.late_from_s = None;
             group.panes.forget(&self.resolution, progress.watermark_s);
+            group.exemplars = group.exemplars.split_off(&(progress.watermark_s - EXEMPLARS_KEPT_S));
             group.dirty = true;
         }
         // Where there is nothing to group by, the one group is there for good: silence too has to be judged.
         self.groups.retain(|key, group| {
-            key.is_empty() || !group.panes.is_empty() || group.watches.values().any(|watch| !watch.is_quiet())
+            key.is_empty()
+                || !group.panes.is_empty()
+                || group.standings.values().any(|standing| !standing.watch().is_quiet())
         });
         judgements
     }
@@ -107,9 +125,9 @@ impl Counts {
     pub fn remove_rule(&mut self, rule: &str) -> Vec<(Key, Change)> {
         let mut changes = Vec::new();
         for (key, group) in &mut self.groups {
-            if let Some(mut watch) = group.watches.remove(rule) {
+            if let Some(mut standing) = group.standings.remove(rule) {
                 group.dirty = true;
-                changes.extend(watch.remove().into_iter().map(|change| (key.clone(), change)));
+                changes.extend(standing.watch_mut().remove().into_iter().map(|change| (key.clone(), change)));
             }
         }
         changes
@@ -118,8 +136,8 @@ impl Counts {
     /// Goes on under other levels of the same rule: `moved` gives for each of them the one it was.
     pub fn adopt_levels(&mut self, rule: &str, moved: &[Option<usize>]) {
         for group in self.groups.values_mut() {
-            if let Some(watch) = group.watches.get_mut(rule) {
-                watch.adopt_levels(moved);
+            if let Some(standing) = group.standings.get_mut(rule) {
+                standing.watch_mut().adopt_levels(moved);
                 group.dirty = true;
             }
         }
@@ -130,8 +148,20 @@ impl Counts {
         self.resolution = resolution;
         for group in self.groups.values_mut() {
             group.panes.adopt(from, to);
+            // They name cells as the rules before had them.
+            group.exemplars.clear();
+            group.standings.values_mut().for_each(Standing::forget_sums);
             group.dirty = true;
         }
+    }
+
+    pub fn slices(&self, key: &Key, rule: &str) -> Option<&Slices> {
+        self.groups.get(key).and_then(|group| group.standings.get(rule)).map(Standing::slices)
+    }
+
+    /// Exemplars by minute.
+    pub fn exemplars(&self, key: &Key) -> Option<&BTreeMap<i64, Vec<Exemplar>>> {
+        self.groups.get(key).map(|group| &group.exemplars)
     }
 
     pub fn panes(&self, key: &Key) -> Option<&Panes> {
@@ -139,7 +169,8 @@ impl Counts {
     }
 
     pub fn open_episodes(&self) -> u32 {
-        self.groups.values().flat_map(|group| group.watches.values()).map(Watch::open_episodes).sum()
+        let standings = self.groups.values().flat_map(|group| group.standings.values());
+        standings.map(|standing| standing.watch().open_episodes()).sum()
     }
 
     pub fn progress(&self) -> Option<Progress> {
@@ -164,7 +195,7 @@ impl Counts {
 
 /// The resolution the rules of a projection of cells need.
 pub fn resolution_of(plan: &Plan, projection: usize) -> Resolution {
-    Resolution::of(plan.rules_of(projection).map(|(at, _)| &plan.rules.alerts[at]))
+    Resolution::of(plan.readers_of(projection).map(|at| &plan.rules.alerts[at]))
 }
 
 /// What a rule of the plan is judged by.
@@ -179,5 +210,5 @@ pub fn judged<'a>(plan: &'a Plan, at: RuleAt, input: Input<'a>) -> Judged<'a> {
         // Microseconds.
         _ => 6,
     };
-    Judged { rule, input, since: at.since, scale }
+    Judged { rule, input, since: at.since, scale, slices: None, sliding: None, settled_s: i64::MIN }
 }

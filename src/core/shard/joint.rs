@@ -1,23 +1,27 @@
-//! Rules that no single group of counts can answer: those over several sources, and lags. Each has one watch, on the
-//! shard where everything without a group lies.
+//! Rules that no single group of counts can answer: those over several sources, lags, and scores of other rules. Each
+//! has one watch, on the shard where everything without a group lies.
 
 use serde::{Deserialize, Serialize};
 
-use super::Shard;
 use super::breach::Told;
 use super::counts::{RuleAt, judged};
+use super::{Shard, Since};
+use crate::core::alert::{Part, RuleKind};
+use crate::core::clock::SourceClock;
 use crate::core::key::Key;
 use crate::core::output::Output;
 use crate::core::plan::Plan;
-use crate::core::slo::judge::{Counted, Covered, Input};
+use crate::core::slo::judge::{Counted, Covered, Input, Judged};
 use crate::core::slo::pane::Panes;
-use crate::core::slo::watch::{Progress, Watch};
+use crate::core::slo::score::Scored;
+use crate::core::slo::standing::Standing;
+use crate::core::slo::watch::Progress;
 use crate::core::time::second_of;
 
 /// The watch of one such rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joint {
-    watch: Watch,
+    standing: Standing,
     progress: Option<Progress>,
     /// Earliest second that changed since it was last judged.
     changed_from_s: Option<i64>,
@@ -28,12 +32,12 @@ impl Joint {
         self.changed_from_s = Some(self.changed_from_s.map_or(second, |earlier| earlier.min(second)));
     }
 
-    pub fn watch(&self) -> &Watch {
-        &self.watch
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
-    pub fn watch_mut(&mut self) -> &mut Watch {
-        &mut self.watch
+    pub fn standing_mut(&mut self) -> &mut Standing {
+        &mut self.standing
     }
 }
 
@@ -50,103 +54,175 @@ impl Shard {
             };
             let name = rule.full_name();
             let mut joint = self.joint.remove(&name).unwrap_or_default();
-            if joint.progress != Some(progress) {
+            if joint.progress != Some(progress)
+                && let Some(clock) = self.slowest_clock(plan, at)
+            {
                 joint.progress = Some(progress);
-                self.judge_joint(plan, RuleAt { rule: at, since }, progress, &mut joint, outputs);
+                self.judge_joint(plan, RuleAt { rule: at, since }, clock, &mut joint, outputs);
             }
             self.joint.insert(name, joint);
         }
+        self.forget_lags(plan);
     }
 
     fn judge_joint(
-        &mut self,
+        &self,
         plan: &Plan,
         at: RuleAt,
-        progress: Progress,
+        clock: &SourceClock,
         joint: &mut Joint,
         outputs: &mut Vec<Output>,
     ) {
-        let (watched, none, key) = (&plan.watched[at.rule], Panes::default(), Key::from_packed(&[]));
+        let clocks = self.clocks_of(plan, at.rule);
+        let Joint { standing, progress, changed_from_s } = joint;
+        let Some(progress) = *progress else { return };
+        let changed_from_s = changed_from_s.take();
+        self.with_judged(plan, at, &mut |judged| {
+            let news = standing.advance(judged, progress, changed_from_s);
+            let slices = judged.rule.has_slices().then(|| standing.slices());
+            let told = Told {
+                plan,
+                rule: at.rule,
+                key: &Key::from_packed(&[]),
+                judged: Some(Judged { slices, ..judged }),
+                clock,
+                clocks: &clocks,
+                exemplars: None,
+                log_s: second_of(self.log_us),
+                version: self.version,
+                shard: self.id,
+            };
+            outputs.extend(news.into_iter().filter_map(|news| told.output(news)));
+        });
+    }
+
+    /// Gathers all that a rule without groups reads.
+    fn with_judged(&self, plan: &Plan, at: RuleAt, then: &mut dyn FnMut(Judged<'_>)) {
+        let watched = &plan.watched[at.rule];
+        if let Some(projection) = watched.lag {
+            if let Some(lags) = self.lags.get(&plan.projections[projection].id) {
+                then(judged(plan, at, Input::Lag(lags)));
+            }
+            return;
+        }
+        if !watched.parts.is_empty() {
+            return self.with_parts(plan, at, &watched.parts, Vec::new(), then);
+        }
+        let (none, key) = (Panes::default(), Key::from_packed(&[]));
         let panes = |projection: usize| {
             let counts = self.counts.get(&plan.projections[projection].id);
             counts.and_then(|counts| counts.panes(&key)).unwrap_or(&none)
         };
         let counted: Vec<Counted<'_>> =
             watched.feeds.iter().map(|feed| Counted { feed, panes: panes(feed.projection) }).collect();
-        let lag = watched.lag.and_then(|projection| self.lags.get(&plan.projections[projection].id));
-        let judged = judged(plan, at, lag.map_or(Input::Feeds(&counted), Input::Lag));
-        for change in joint.watch.advance(judged, progress, joint.changed_from_s.take()) {
-            let Some(clock) = self.slowest_clock(plan, at.rule) else { continue };
-            let told = Told {
-                plan,
-                rule: at.rule,
-                key: &key,
-                judged: Some(judged),
-                clock,
-                log_s: second_of(self.log_us),
-                version: self.version,
-                shard: self.id,
-            };
-            outputs.push(Output::Breach(Box::new(told.breach(&change))));
-        }
-        if let Some(lags) = watched.lag.and_then(|projection| {
-            let id = plan.projections[projection].id;
-            self.lags.get_mut(&id)
-        }) {
-            lags.forget(progress.watermark_s - plan.rules.alerts[at.rule].correct_within_s - 3_600);
-        }
+        then(judged(plan, at, Input::Feeds(&counted)));
+    }
+
+    /// Gathers the parts one by one, for each borrows what it is judged from.
+    fn with_parts(
+        &self,
+        plan: &Plan,
+        at: RuleAt,
+        left: &[usize],
+        gathered: Vec<Scored<'_>>,
+        then: &mut dyn FnMut(Judged<'_>),
+    ) {
+        let Some((&rule, left)) = left.split_first() else {
+            return then(judged(plan, at, Input::Parts(&gathered)));
+        };
+        let alone =
+            Part { rule: String::new(), weight_millionths: 1, full_billionths: 1, zero_billionths: 0 };
+        let part = match &plan.rules.alerts[at.rule].kind {
+            RuleKind::Composite(composite) => {
+                let name = plan.rules.alerts[rule].full_name();
+                composite.parts.iter().find(|part| part.rule == name).unwrap_or(&alone)
+            }
+            _ => &alone,
+        };
+        let since = self.covered(plan, rule).unwrap_or(at.since);
+        self.with_judged(plan, RuleAt { rule, since }, &mut |judged| {
+            let mut gathered = gathered.clone();
+            gathered.push(Scored { part, judged });
+            self.with_parts(plan, at, left, gathered, then);
+        });
     }
 
     /// None: this shard does not hold what the rule reads, or a source has no time yet.
     fn joint_progress(&self, plan: &Plan, rule: usize) -> Option<Progress> {
         let watched = &plan.watched[rule];
+        let mut slowest: Option<Progress> = None;
+        let mut take = |next: Progress| {
+            slowest = Some(slowest.map_or(next, |known| Progress {
+                watermark_s: known.watermark_s.min(next.watermark_s),
+                front_s: known.front_s.min(next.front_s),
+            }));
+        };
         if let Some(projection) = watched.lag {
             let newest_s = self.lags.get(&plan.projections[projection].id)?.newest_second()?;
             // A sample stands from the end of its second on.
-            return Some(Progress { watermark_s: newest_s + 1, front_s: newest_s + 1 });
+            take(Progress { watermark_s: newest_s + 1, front_s: newest_s + 1 });
+        }
+        for &part in &watched.parts {
+            take(self.joint_progress(plan, part)?);
         }
         let key = Key::from_packed(&[]);
-        let holds = |projection: usize| {
-            let counts = self.counts.get(&plan.projections[projection].id);
-            counts.is_some_and(|counts| counts.panes(&key).is_some())
-        };
-        if !watched.feeds.iter().any(|feed| holds(feed.projection)) {
-            return None;
-        }
-        let mut progress: Option<Progress> = None;
         for feed in &watched.feeds {
-            let clock = self.sources.get(&plan.source_of(&plan.projections[feed.projection]).name)?;
-            let (watermark_s, front_s) = (second_of(clock.watermark_us()?), second_of(clock.front_us()?));
-            progress = Some(progress.map_or(Progress { watermark_s, front_s }, |p| Progress {
-                watermark_s: p.watermark_s.min(watermark_s),
-                front_s: p.front_s.min(front_s),
-            }));
+            let projection = &plan.projections[feed.projection];
+            // All that has no group lies on one shard.
+            self.counts.get(&projection.id)?.panes(&key)?;
+            let clock = self.sources.get(&plan.source_of(projection).name)?;
+            let (watermark_us, front_us) = (clock.watermark_us()?, clock.front_us()?);
+            take(Progress { watermark_s: second_of(watermark_us), front_s: second_of(front_us) });
         }
-        progress
+        slowest
+    }
+
+    fn forget_lags(&mut self, plan: &Plan) {
+        for (at, rule) in plan.rules.alerts.iter().enumerate() {
+            let Some(projection) = plan.watched[at].lag else { continue };
+            let slice_s =
+                rule.objective.as_ref().and_then(|objective| objective.method.slice_s()).unwrap_or(0);
+            // Rules that read it in a score follow slower clocks.
+            let keep_s = rule.correct_within_s + slice_s + LAGS_KEPT_S;
+            if let Some(lags) = self.lags.get_mut(&plan.projections[projection].id)
+                && let Some(newest_s) = lags.newest_second()
+            {
+                lags.forget(newest_s - keep_s);
+            }
+        }
+    }
+
+    pub(super) fn clocks_of<'p>(&'p self, plan: &'p Plan, rule: usize) -> Vec<(&'p str, &'p SourceClock)> {
+        let clock = |source| Some((source, self.sources.get(source)?));
+        sources_of(plan, rule).into_iter().filter_map(clock).collect()
     }
 
     /// The clock that holds the rule back.
-    pub(super) fn slowest_clock(&self, plan: &Plan, rule: usize) -> Option<&crate::core::clock::SourceClock> {
-        let clocks = sources_of(plan, rule).filter_map(|source| self.sources.get(source));
+    pub(super) fn slowest_clock(&self, plan: &Plan, rule: usize) -> Option<&SourceClock> {
+        let clocks = sources_of(plan, rule).into_iter().filter_map(|source| self.sources.get(source));
         clocks.min_by_key(|clock| clock.watermark_us())
     }
 
     /// From when on the counts speak for a rule; None: not yet.
     pub(super) fn covered(&self, plan: &Plan, rule: usize) -> Option<Covered> {
         let counts_s = match self.since_s.get(&plan.rules.alerts[rule].full_name())? {
-            super::Since::Start => i64::MIN / 2,
-            super::Since::Adopted(_) => return None,
-            super::Since::Second { second, .. } => *second,
+            Since::Start => i64::MIN / 2,
+            Since::Adopted(_) => return None,
+            Since::Second { second, .. } => *second,
         };
-        let first = |source| self.sources.get(source).and_then(crate::core::clock::SourceClock::first_us);
-        let first_s = sources_of(plan, rule).filter_map(first).max().map(second_of);
+        let first = |source| self.sources.get(source).and_then(SourceClock::first_us);
+        let first_s = sources_of(plan, rule).into_iter().filter_map(first).max().map(second_of);
         Some(Covered { counts_s, whole_s: first_s.map_or(counts_s, |first_s| first_s.max(counts_s)) })
     }
 }
 
+/// How long lags are kept for scores whose other parts come later.
+const LAGS_KEPT_S: i64 = 7_200;
+
 /// Names of the sources a rule reads.
-pub(super) fn sources_of(plan: &Plan, rule: usize) -> impl Iterator<Item = &str> {
+pub(super) fn sources_of(plan: &Plan, rule: usize) -> Vec<&str> {
     let watched = &plan.watched[rule];
     let projections = watched.feeds.iter().map(|feed| feed.projection).chain(watched.lag);
-    projections.map(|projection| plan.source_of(&plan.projections[projection]).name.as_str())
+    let own = projections.map(|projection| plan.source_of(&plan.projections[projection]).name.as_str());
+    own.chain(watched.parts.iter().flat_map(|&part| sources_of(plan, part))).collect()
 }

@@ -8,6 +8,8 @@ mod adopt;
 mod breach;
 pub mod checkpoint;
 mod counts;
+mod evidence;
+mod hourly;
 mod joint;
 pub mod table;
 
@@ -18,7 +20,7 @@ use super::clock::{ClockViolation, SourceClock};
 use super::output::{Heartbeat, HourGone, Output, Row};
 use super::partial::{Clock, Delta, DeltaBody, LogRecord, Partial};
 use super::plan::{Body, Plan, Projection};
-use super::slo::judge::{Counted, Input};
+use super::slo::judge::{Counted, Input, Judged};
 use super::slo::lag::Samples;
 use super::slo::watch::Progress;
 use super::time::{SECOND_US, second_of};
@@ -224,8 +226,8 @@ impl Shard {
 
     /// Tells the rules over several sources that a second has changed.
     fn touch_joint(&mut self, plan: &Plan, projection: usize, delta: &Delta) {
-        let joint = |(rule, _): &(usize, _)| !plan.rules.alerts[*rule].has_own_groups();
-        for (rule, _) in plan.rules_of(projection).filter(joint) {
+        let joint = |rule: &usize| !plan.rules.alerts[*rule].has_own_groups();
+        for rule in plan.readers_of(projection).filter(joint) {
             self.joint.entry(rule_name(plan, rule)).or_default().touch(delta.pane);
         }
     }
@@ -336,22 +338,28 @@ impl Shard {
             let rules: Vec<RuleAt> = own.filter_map(covered).collect();
             let Some(counts) = self.counts.get_mut(&projection.id) else { continue };
             let judgements = counts.advance(plan, &rules, progress);
-            for Judgement { rule, key, change } in judgements {
+            let Some(clock) = self.sources.get(&source.name) else { continue };
+            for Judgement { rule, key, news } in judgements {
+                let slices = plan.rules.alerts[rule.rule].has_slices().then(|| rule_name(plan, rule.rule));
+                let slices = slices.and_then(|name| counts.slices(&key, &name));
                 let feed = plan.watched[rule.rule].feeds.first();
                 let counted = feed.zip(counts.panes(&key)).map(|(feed, panes)| Counted { feed, panes });
                 let told = Told {
                     plan,
                     rule: rule.rule,
                     key: &key,
-                    judged: counted
-                        .as_ref()
-                        .map(|c| judged(plan, rule, Input::Feeds(std::slice::from_ref(c)))),
-                    clock: &self.sources[&source.name],
+                    judged: counted.as_ref().map(|counted| {
+                        let input = Input::Feeds(std::slice::from_ref(counted));
+                        Judged { slices, ..judged(plan, rule, input) }
+                    }),
+                    clock,
+                    clocks: &[(source.name.as_str(), clock)],
+                    exemplars: counts.exemplars(&key),
                     log_s: second_of(self.log_us),
                     version: self.version,
                     shard: self.id,
                 };
-                outputs.push(Output::Breach(Box::new(told.breach(&change))));
+                outputs.extend(told.output(news));
             }
         }
     }
@@ -359,7 +367,7 @@ impl Shard {
     /// A rule adopted later counts from the second after all that was folded before every clock showed it.
     fn begin_adopted(&mut self, plan: &Plan) {
         for at in 0..plan.rules.alerts.len() {
-            let clocks = sources_of(plan, at).map(|source| {
+            let clocks = sources_of(plan, at).into_iter().map(|source| {
                 let clock = self.sources.get(source)?;
                 Some((clock.rules()?, clock.newest_us()?))
             });
@@ -420,7 +428,7 @@ impl Shard {
     }
 
     pub fn open_episodes(&self) -> u32 {
-        let joint = self.joint.values().map(|joint| joint.watch().open_episodes());
+        let joint = self.joint.values().map(|joint| joint.standing().watch().open_episodes());
         self.counts.values().map(Counts::open_episodes).chain(joint).sum()
     }
 

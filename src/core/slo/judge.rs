@@ -1,15 +1,34 @@
 //! What one rule says of one second: for each level whether it is crossed, by whole numbers alone.
 
+use super::budget::Budget;
 use super::lag::Samples;
 use super::latch::Verdict;
 use super::pane::{Panes, Sum, pane_width_s};
-use crate::core::alert::{AlertRule, Lag, LagUnit, Level, RuleKind, Side};
-use crate::core::plan::{CellSet, WatchedFeed};
+use super::reading::{
+    BILLION, Reading, burn_billionths, compare, narrow, rate, ratio, share_billionths, unknown, verdict,
+};
+use super::score::{Scored, score_billionths};
+use super::slices::{SLICE, Slices};
+use super::sliding::Sliding;
+use crate::core::alert::{AlertRule, Composite, Lag, LagUnit, Level, RuleKind, Side};
+use crate::core::objective::Indicator;
+use crate::core::plan::WatchedFeed;
 use crate::core::source::Quantile;
+use crate::core::time::floor_to;
 
-pub const BILLION: i128 = 1_000_000_000;
 /// A burn rate that has crossed is over once its short window burns below this share of the factor, in tenths.
 const CLEAR_TENTHS: i128 = 9;
+
+/// Stands for the length of a window that begins where a calendar says.
+const CALENDAR: i64 = -1;
+
+/// What of a window's events is counted as bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Bad,
+    /// Beyond the threshold of the level with this index.
+    Over(usize),
+}
 
 /// A rule and all that its judgement reads.
 #[derive(Clone, Copy)]
@@ -19,6 +38,12 @@ pub struct Judged<'a> {
     pub since: Covered,
     /// Decimal digits of the field a QUANTILE looks at.
     pub scale: u8,
+    /// What a time-sliced objective counts.
+    pub slices: Option<&'a Slices>,
+    /// Sums of windows remembered from the second before.
+    pub sliding: Option<&'a Sliding>,
+    /// Up to here counts change only by late events.
+    pub settled_s: i64,
 }
 
 /// From when on the counts speak for a rule.
@@ -35,6 +60,7 @@ pub enum Input<'a> {
     /// One for each source the rule counts in.
     Feeds(&'a [Counted<'a>]),
     Lag(&'a Samples),
+    Parts(&'a [Scored<'a>]),
 }
 
 /// What a rule counts in one source.
@@ -44,15 +70,6 @@ pub struct Counted<'a> {
     pub panes: &'a Panes,
 }
 
-/// The answer of one level for one second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
-    pub verdict: Verdict,
-    /// The number compared, in billionths of the kind's unit. A value read from a histogram costs more than the
-    /// verdict, so it is there only when the level is crossed.
-    pub value_billionths: Option<i64>,
-}
-
 /// `[start_s, end_s)`, and the part of the level's window it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -60,11 +77,16 @@ pub struct Bounds {
     pub end_s: i64,
     pub width_s: i64,
     pub coverage_billionths: i64,
+    /// The length asked for, by which windows are told apart; 0 for one that is asked for once.
+    pub window_s: i64,
 }
 
 impl<'a> Judged<'a> {
     pub fn read(&self, level_at: usize, at_s: i64) -> Reading {
         let Some(level) = self.rule.levels.get(level_at) else { return unknown(None) };
+        if let RuleKind::Budget = self.rule.kind {
+            return self.budget_reading(level, at_s);
+        }
         let bounds = self.bounds(level.window_s, at_s);
         if bounds.coverage_billionths < level.min_coverage_billionths {
             return unknown(None);
@@ -82,8 +104,71 @@ impl<'a> Judged<'a> {
             RuleKind::Absence => self.absence(level, bounds),
             RuleKind::Lag { lag, .. } => self.lag(level, lag, at_s),
             RuleKind::BurnRate => self.burn(level, bounds),
-            RuleKind::Budget | RuleKind::Composite(_) => unknown(None),
+            RuleKind::Budget => unknown(None),
+            RuleKind::Composite(composite) => match self.score(composite, level.window_s, at_s) {
+                Some(score) => compare(level, level.min_events, score),
+                None => unknown(None),
+            },
         }
+    }
+
+    fn budget_reading(&self, level: &Level, at_s: i64) -> Reading {
+        let Some(budget) = self.budget(at_s) else { return unknown(None) };
+        let value = Some(budget.remaining_billionths());
+        let few = budget.sum.total == 0 || budget.sum.total < self.counted(level.min_events);
+        if few || budget.bounds.coverage_billionths < level.min_coverage_billionths {
+            return unknown(value);
+        }
+        let below = budget.is_below(level.threshold_billionths);
+        let crossed = match level.side {
+            Side::Above => !below,
+            Side::Below => below && budget.sum.bad >= self.counted(level.min_bad),
+        };
+        Reading { verdict: verdict(crossed), value_billionths: value }
+    }
+
+    /// None for a rule without an objective.
+    pub fn budget(&self, at_s: i64) -> Option<Budget> {
+        Some(Budget::of(self, self.rule.objective.as_ref()?, at_s))
+    }
+
+    fn score(&self, composite: &Composite, window_s: i64, at_s: i64) -> Option<i64> {
+        match self.input {
+            Input::Parts(parts) => score_billionths(composite, parts, window_s, at_s),
+            Input::Feeds(_) | Input::Lag(_) => None,
+        }
+    }
+
+    /// The rule's number over another window, for a score; None without data. A COUNT keeps its own window, for its
+    /// number grows with it.
+    pub fn value_billionths(&self, window_s: i64, at_s: i64) -> Option<i64> {
+        let own_s = self.rule.levels.first().map_or(window_s, |level| level.window_s);
+        let bounds =
+            self.bounds(if matches!(self.rule.kind, RuleKind::Count) { own_s } else { window_s }, at_s);
+        match &self.rule.kind {
+            RuleKind::Ratio => Some(self.sum(bounds)).filter(|sum| sum.total > 0).map(share_billionths),
+            RuleKind::Quantile { quantile, .. } | RuleKind::Freshness { quantile } => {
+                self.quantile_billionths(*quantile, bounds)
+            }
+            RuleKind::Count => Some(narrow(i128::from(self.sum(bounds).total) * BILLION)),
+            RuleKind::Rate => {
+                let span_s = i128::from((bounds.end_s - bounds.start_s).max(1));
+                Some(narrow(i128::from(self.sum(bounds).total) * BILLION / span_s))
+            }
+            RuleKind::Absence => Some(narrow(i128::from(self.silent_s(bounds)) * BILLION)),
+            RuleKind::Lag { lag, .. } => self.lag_billionths(lag, at_s),
+            RuleKind::BurnRate => {
+                let allowed = self.rule.objective.as_ref()?.allowed_billionths();
+                burn_billionths(self.sum(bounds), allowed.into())
+            }
+            RuleKind::Budget => Some(self.budget(at_s)?.remaining_billionths()),
+            RuleKind::Composite(composite) => self.score(composite, window_s, at_s),
+        }
+    }
+
+    /// `min_events` and the like, in the unit of [`Self::sum`]: slices are counted in billionths.
+    fn counted(&self, events: u64) -> u64 {
+        if self.slices.is_some() { events.saturating_mul(SLICE) } else { events }
     }
 
     /// The second after the last that can be judged before the watermark: what only grows needs not wait for it, and
@@ -94,6 +179,8 @@ impl<'a> Judged<'a> {
             RuleKind::Count if is_above => {
                 self.newest_second().map_or(front_s, |newest| front_s.max(newest + 1))
             }
+            // A slice counts once it is over.
+            RuleKind::BurnRate if self.slices.is_some() => watermark_s,
             RuleKind::Ratio | RuleKind::Quantile { .. } | RuleKind::Freshness { .. } | RuleKind::BurnRate => {
                 front_s
             }
@@ -109,15 +196,29 @@ impl<'a> Judged<'a> {
     /// A window begins at a pane and ends at any second; nothing before the rule began counts.
     pub fn bounds(&self, window_s: i64, end_s: i64) -> Bounds {
         let width_s = pane_width_s(window_s);
-        let up = |second: i64| second.saturating_add(width_s - 1).div_euclid(width_s).saturating_mul(width_s);
-        let start_s = ((end_s - window_s).div_euclid(width_s) * width_s).max(up(self.since.counts_s));
-        let covered_s = (end_s - start_s.max(self.since.whole_s)).clamp(0, window_s);
-        let coverage_billionths = covered_s * 1_000_000_000 / window_s.max(1);
-        Bounds { start_s, end_s, width_s, coverage_billionths }
+        let start_s = floor_to(end_s - window_s, width_s).max(up(self.since.counts_s, width_s));
+        let coverage_billionths = self.coverage_billionths(start_s, end_s, window_s);
+        Bounds { start_s, end_s, width_s, coverage_billionths, window_s }
     }
 
+    /// The same for a window that begins where a calendar says.
+    pub fn bounds_from(&self, from_s: i64, end_s: i64, width_s: i64) -> Bounds {
+        let start_s = from_s.max(up(self.since.counts_s, width_s));
+        let coverage_billionths = self.coverage_billionths(start_s, end_s, end_s - from_s);
+        Bounds { start_s, end_s, width_s, coverage_billionths, window_s: CALENDAR }
+    }
+
+    fn coverage_billionths(&self, start_s: i64, end_s: i64, window_s: i64) -> i64 {
+        let covered_s = (end_s - start_s.max(self.since.whole_s)).clamp(0, window_s.max(0));
+        covered_s * 1_000_000_000 / window_s.max(1)
+    }
+
+    /// What the window holds; for a time-sliced objective slices, in billionths of one.
     pub fn sum(&self, bounds: Bounds) -> Sum {
-        self.sum_of(bounds, |feed| &feed.tallies.bad)
+        if let Some(slices) = self.slices {
+            return slices.sum(bounds.width_s, bounds.start_s, bounds.end_s);
+        }
+        self.sum_of(Which::Bad, bounds)
     }
 
     /// Bad events of the second that ends at `at_s`; for kinds without bad ones, those that the level at hand is about.
@@ -126,35 +227,49 @@ impl<'a> Judged<'a> {
     }
 
     pub fn bad_between(&self, level_at: usize, start_s: i64, end_s: i64) -> u64 {
-        let bounds = Bounds { start_s, end_s, width_s: 1, coverage_billionths: 0 };
+        let bounds = Bounds { start_s, end_s, width_s: 1, coverage_billionths: 0, window_s: 0 };
         match self.rule.kind {
-            RuleKind::Ratio | RuleKind::BurnRate | RuleKind::Budget => self.sum(bounds).bad,
+            RuleKind::Ratio | RuleKind::BurnRate | RuleKind::Budget => self.events(bounds).bad,
             RuleKind::Quantile { .. } | RuleKind::Freshness { .. } => self.over(level_at, bounds).bad,
             RuleKind::Count => self.sum(bounds).total,
             RuleKind::Rate | RuleKind::Absence | RuleKind::Lag { .. } | RuleKind::Composite(_) => 0,
         }
     }
 
-    /// Total, and as bad what is beyond the threshold of a level of a QUANTILE.
-    pub fn over(&self, level_at: usize, bounds: Bounds) -> Sum {
-        self.sum_of(bounds, |feed| feed.tallies.over.get(level_at).unwrap_or(&feed.tallies.bad))
+    /// Good and bad events, whatever the objective counts.
+    pub fn events(&self, bounds: Bounds) -> Sum {
+        self.sum_of(Which::Bad, bounds)
     }
 
-    fn sum_of(&self, bounds: Bounds, bad: impl Fn(&'a WatchedFeed) -> &'a CellSet) -> Sum {
-        let mut all = Sum::default();
-        for Counted { feed, panes } in self.feeds() {
-            let Bounds { start_s, end_s, width_s, .. } = bounds;
-            let sum = panes.sum(width_s, start_s, end_s, &feed.tallies.total, bad(feed));
-            all.total += sum.total;
-            all.bad += sum.bad;
+    /// Total, and as bad what is beyond the threshold of a level of a QUANTILE.
+    pub fn over(&self, level_at: usize, bounds: Bounds) -> Sum {
+        self.sum_of(Which::Over(level_at), bounds)
+    }
+
+    fn sum_of(&self, which: Which, bounds: Bounds) -> Sum {
+        let sum = |width_s, start_s, end_s| {
+            let mut all = Sum::default();
+            for Counted { feed, panes } in self.feeds() {
+                let bad = match which {
+                    Which::Bad => &feed.tallies.bad,
+                    Which::Over(level) => feed.tallies.over.get(level).unwrap_or(&feed.tallies.bad),
+                };
+                let sum = panes.sum(width_s, start_s, end_s, &feed.tallies.total, bad);
+                all.total += sum.total;
+                all.bad += sum.bad;
+            }
+            all
+        };
+        match self.sliding {
+            Some(sliding) if bounds.window_s != 0 => sliding.sum(which, bounds, self.settled_s, sum),
+            _ => sum(bounds.width_s, bounds.start_s, bounds.end_s),
         }
-        all
     }
 
     fn feeds(&self) -> &'a [Counted<'a>] {
         match self.input {
             Input::Feeds(feeds) => feeds,
-            Input::Lag(_) => &[],
+            Input::Lag(_) | Input::Parts(_) => &[],
         }
     }
 
@@ -187,25 +302,36 @@ impl<'a> Judged<'a> {
     }
 
     fn absence(&self, level: &Level, bounds: Bounds) -> Reading {
+        let silent_s = self.silent_s(bounds);
+        let value = narrow(i128::from(silent_s) * BILLION);
+        Reading { verdict: verdict(silent_s >= level.window_s), value_billionths: Some(value) }
+    }
+
+    /// Whole seconds without an event that counts, up to the end of the window.
+    fn silent_s(&self, bounds: Bounds) -> i64 {
         let last =
             |counted: &Counted<'_>| counted.panes.last_second(bounds.end_s, &counted.feed.tallies.total);
         let last_s = self.feeds().iter().filter_map(last).max();
         // Where nothing has counted yet, silence began with the group itself.
         let began_s = || self.first_second().unwrap_or(bounds.start_s).max(self.since.whole_s);
-        let silent_s = bounds.end_s - last_s.map_or_else(began_s, |second| second + 1);
-        let crossed = silent_s >= level.window_s;
-        let value = narrow(i128::from(silent_s.max(0)) * BILLION);
-        Reading { verdict: verdict(crossed), value_billionths: Some(value) }
+        let from_s = last_s.map_or_else(began_s, |second| second + 1);
+        (bounds.end_s - from_s).max(0)
     }
 
     fn lag(&self, level: &Level, lag: &Lag, at_s: i64) -> Reading {
-        let Input::Lag(samples) = self.input else { return unknown(None) };
-        let Some(sample) = samples.at(at_s) else { return unknown(None) };
-        let value = match lag.unit {
-            LagUnit::Seconds => narrow(i128::from(sample.behind_us) * 1_000),
-            LagUnit::Messages => narrow(i128::from(sample.messages) * BILLION),
-        };
-        compare(level, level.min_events, value)
+        match self.lag_billionths(lag, at_s) {
+            Some(value) => compare(level, level.min_events, value),
+            None => unknown(None),
+        }
+    }
+
+    fn lag_billionths(&self, lag: &Lag, at_s: i64) -> Option<i64> {
+        let Input::Lag(samples) = self.input else { return None };
+        let behind = samples.at(at_s)?;
+        Some(match lag.unit {
+            LagUnit::Seconds => narrow(i128::from(behind.behind_us) * 1_000),
+            LagUnit::Messages => narrow(i128::from(behind.messages) * BILLION),
+        })
     }
 
     /// Bad share over allowed share, long and short window alike, against the factor.
@@ -214,20 +340,62 @@ impl<'a> Judged<'a> {
         let short = level.short_window_s.map_or(long, |short_s| self.sum(self.bounds(short_s, bounds.end_s)));
         let allowed = self.rule.objective.as_ref().map_or(0, |o| i128::from(o.allowed_billionths()));
         let value = burn_billionths(long, allowed);
-        if long.total == 0 || short.total == 0 || long.total < level.min_events {
+        if long.total == 0 || short.total == 0 || long.total < self.counted(level.min_events) {
             return unknown(value);
         }
         let reaches = |sum: Sum, tenths: i128| {
             let factor = i128::from(level.threshold_billionths);
             i128::from(sum.bad) * BILLION * BILLION * 10 >= tenths * factor * allowed * i128::from(sum.total)
         };
-        let crossed = reaches(long, 10) && reaches(short, 10) && long.bad >= level.min_bad;
+        let crossed = reaches(long, 10) && reaches(short, 10) && long.bad >= self.counted(level.min_bad);
         let verdict = match crossed {
             true => Verdict::Crossed,
             false if reaches(short, CLEAR_TENTHS) => Verdict::Lingering,
             false => Verdict::NotCrossed,
         };
         Reading { verdict, value_billionths: value }
+    }
+
+    /// The reading with a value to show: those of histograms are read every ten seconds.
+    pub fn shown(&self, reading: Reading, at_s: i64) -> Reading {
+        let is_read = !matches!(self.rule.kind, RuleKind::Quantile { .. } | RuleKind::Freshness { .. });
+        if is_read || reading.value_billionths.is_some() || at_s % 10 != 0 {
+            return reading;
+        }
+        let window_s = self.rule.levels.first().map_or(0, |level| level.window_s);
+        Reading { value_billionths: self.value_billionths(window_s, at_s), ..reading }
+    }
+
+    /// Good and bad of one slice of a time-sliced objective.
+    pub fn slice(&self, indicator: &Indicator, start_s: i64, end_s: i64) -> Sum {
+        let bounds = Bounds { start_s, end_s, width_s: 1, coverage_billionths: 0, window_s: 0 };
+        match indicator {
+            Indicator::Events => self.events(bounds),
+            Indicator::Rate { op, per_second_billionths } => {
+                let found = i128::from(self.events(bounds).total) * BILLION;
+                let holds =
+                    op.holds(&found, &(i128::from(*per_second_billionths) * i128::from(end_s - start_s)));
+                Sum { bad: u64::from(!holds), total: 1 }
+            }
+            Indicator::Lag { lag, op, value_billionths, .. } => self.seconds(start_s, end_s, |at_s| {
+                Some(op.holds(&self.lag_billionths(lag, at_s)?, value_billionths))
+            }),
+            Indicator::Composite { op, value_billionths, .. } => self.seconds(start_s, end_s, |at_s| {
+                let Input::Parts([Scored { judged, .. }]) = self.input else { return None };
+                let window_s = judged.rule.levels.first()?.window_s;
+                Some(op.holds(&judged.value_billionths(window_s, at_s)?, value_billionths))
+            }),
+        }
+    }
+
+    /// Counts seconds; those without an answer count for nothing.
+    fn seconds(&self, start_s: i64, end_s: i64, is_good: impl Fn(i64) -> Option<bool>) -> Sum {
+        let mut sum = Sum::default();
+        for good in (start_s + 1..=end_s).filter_map(is_good) {
+            sum.total += 1;
+            sum.bad += u64::from(!good);
+        }
+        sum
     }
 
     fn newest_second(&self) -> Option<i64> {
@@ -238,6 +406,7 @@ impl<'a> Judged<'a> {
         match self.input {
             Input::Feeds(feeds) => feeds.iter().filter_map(|counted| counted.panes.first_second()).min(),
             Input::Lag(samples) => samples.first_second(),
+            Input::Parts(parts) => parts.iter().filter_map(|scored| scored.judged.first_second()).min(),
         }
     }
 
@@ -260,89 +429,15 @@ impl<'a> Judged<'a> {
     fn needs_events(&self) -> bool {
         let is_above = self.rule.levels.iter().all(|level| level.side == Side::Above);
         match self.rule.kind {
-            RuleKind::Ratio
-            | RuleKind::Quantile { .. }
-            | RuleKind::Freshness { .. }
-            | RuleKind::BurnRate
-            | RuleKind::Budget => true,
+            // Slices without an event may be bad.
+            RuleKind::BurnRate => self.slices.is_none(),
+            RuleKind::Ratio | RuleKind::Quantile { .. } | RuleKind::Freshness { .. } => true,
             RuleKind::Count | RuleKind::Rate => is_above,
-            RuleKind::Absence | RuleKind::Lag { .. } | RuleKind::Composite(_) => false,
+            RuleKind::Absence | RuleKind::Lag { .. } | RuleKind::Budget | RuleKind::Composite(_) => false,
         }
     }
 }
 
-fn unknown(value_billionths: Option<i64>) -> Reading {
-    Reading { verdict: Verdict::Unknown, value_billionths }
-}
-
-fn verdict(crossed: bool) -> Verdict {
-    if crossed { Verdict::Crossed } else { Verdict::NotCrossed }
-}
-
-fn compare(level: &Level, events: u64, value_billionths: i64) -> Reading {
-    if events < level.min_events {
-        return unknown(Some(value_billionths));
-    }
-    let crossed = match level.side {
-        Side::Above => value_billionths > level.threshold_billionths,
-        Side::Below => value_billionths < level.threshold_billionths,
-    };
-    Reading { verdict: verdict(crossed), value_billionths: Some(value_billionths) }
-}
-
-/// Whole numbers only: bad / total > threshold is bad x 10^9 > threshold x total.
-fn ratio(level: &Level, sum: Sum) -> Reading {
-    if sum.total == 0 || sum.total < level.min_events {
-        return unknown(None);
-    }
-    let left = i128::from(sum.bad) * BILLION;
-    let right = i128::from(level.threshold_billionths) * i128::from(sum.total);
-    let crossed = match level.side {
-        Side::Above => left > right && sum.bad >= level.min_bad,
-        Side::Below => left < right,
-    };
-    Reading { verdict: verdict(crossed), value_billionths: Some(share_billionths(sum)) }
-}
-
-/// Events a second over the span that was counted.
-fn rate(level: &Level, total: u64, span_s: i64) -> Reading {
-    if span_s <= 0 {
-        return unknown(None);
-    }
-    let left = i128::from(total) * BILLION;
-    let right = i128::from(level.threshold_billionths) * i128::from(span_s);
-    let value = Some(narrow(left / i128::from(span_s)));
-    if total < level.min_events {
-        return unknown(value);
-    }
-    let crossed = match level.side {
-        Side::Above => left > right,
-        Side::Below => left < right,
-    };
-    Reading { verdict: verdict(crossed), value_billionths: value }
-}
-
-/// The share of bad events, in billionths; 0 when there is none.
-pub fn share_billionths(sum: Sum) -> i64 {
-    narrow(i128::from(sum.bad) * BILLION / i128::from(sum.total.max(1)))
-}
-
-/// How many times faster than allowed the budget is spent, in billionths; None without events.
-pub fn burn_billionths(sum: Sum, allowed_billionths: i128) -> Option<i64> {
-    let all = allowed_billionths * i128::from(sum.total);
-    (all > 0).then(|| narrow(i128::from(sum.bad) * BILLION * BILLION / all))
-}
-
-/// Values beyond 9 x 10^9 units are shown as that.
-fn narrow(value: i128) -> i64 {
-    value.clamp(i64::MIN.into(), i64::MAX.into()) as i64
-}
-
-/// The worse of two values of one side.
-pub fn worse(side: Side, known: Option<i64>, value: i64) -> i64 {
-    match (side, known) {
-        (_, None) => value,
-        (Side::Above, Some(known)) => known.max(value),
-        (Side::Below, Some(known)) => known.min(value),
-    }
+fn up(second: i64, width_s: i64) -> i64 {
+    second.saturating_add(width_s - 1).div_euclid(width_s).saturating_mul(width_s)
 }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::core::alert::AlertRule;
+use super::budget::period_width_s;
+use super::hours::WIDTH_S;
+use super::standing::HOURS_CORRECTED_S;
+use crate::core::alert::{AlertRule, RuleKind};
 use crate::core::fold::add_cell;
 use crate::core::partial::CellsDelta;
 use crate::core::plan::{CellSet, Cells, move_cell};
@@ -34,11 +37,8 @@ impl Resolution {
         for rule in rules {
             // Judging again begins at a snapshot, which may stand before the last second to be corrected.
             let back_s = rule.correct_within_s + SNAPSHOT_EVERY_S;
-            for window_s in rule.levels.iter().flat_map(|level| [Some(level.window_s), level.short_window_s])
-            {
-                let Some(window_s) = window_s else { continue };
-                let width = pane_width_s(window_s);
-                keep(&mut keep_s, width, window_s + width + back_s);
+            for (width, length_s) in spans(rule) {
+                keep(&mut keep_s, width, length_s + width + back_s);
                 // The end of the window is made of ever finer panes.
                 for pair in WIDTHS_S.windows(2).filter(|pair| pair[1] <= width) {
                     keep(&mut keep_s, pair[0], pair[1] + back_s);
@@ -52,6 +52,23 @@ impl Resolution {
     pub fn horizon_s(&self) -> i64 {
         self.tiers.iter().map(|&(_, keep_s)| keep_s).max().unwrap_or(0)
     }
+}
+
+/// The stretches of time a rule looks at, each with the width of its panes.
+fn spans(rule: &AlertRule) -> Vec<(i64, i64)> {
+    let mut spans = Vec::new();
+    for level in &rule.levels {
+        // The last event before a silence is looked for to the second.
+        let is_absence = matches!(rule.kind, RuleKind::Absence);
+        spans.push((if is_absence { 1 } else { pane_width_s(level.window_s) }, level.window_s));
+        spans.extend(level.short_window_s.map(|short_s| (pane_width_s(short_s), short_s)));
+    }
+    if let Some(objective) = &rule.objective {
+        spans.push((period_width_s(&objective.period), objective.period.length_s()));
+        spans.extend(objective.method.slice_s().map(|slice_s| (1, slice_s)));
+        spans.push((WIDTH_S, HOURS_CORRECTED_S + 3_600));
+    }
+    spans
 }
 
 fn keep(keep_s: &mut BTreeMap<i64, i64>, width: i64, at_least_s: i64) {
@@ -79,7 +96,7 @@ struct Pane {
 }
 
 /// What a window holds for one rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sum {
     pub bad: u64,
     pub total: u64,
@@ -192,7 +209,8 @@ impl Panes {
     pub fn adopt(&mut self, from: &Cells, to: &Cells) {
         for pane in self.tiers.values_mut().flat_map(BTreeMap::values_mut) {
             let Pane { cells, values } = std::mem::take(pane);
-            let CellsDelta { cells, values } = CellsDelta { cells, values }.moved(from, to).into_owned();
+            let pane_now = CellsDelta { cells, values, exemplars: Vec::new() };
+            let CellsDelta { cells, values, .. } = pane_now.moved(from, to).into_owned();
             *pane = Pane { cells, values };
         }
         for (cell, second) in std::mem::take(&mut self.last_seconds) {
@@ -213,7 +231,7 @@ mod tests {
     use super::*;
 
     fn one(cells: &[(u16, u64)]) -> CellsDelta {
-        CellsDelta { cells: cells.to_vec(), values: Vec::new() }
+        CellsDelta { cells: cells.to_vec(), ..CellsDelta::default() }
     }
 
     /// Cells 0 and 1 count, cell 1 is bad.

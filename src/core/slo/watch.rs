@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use super::episode::{Announced, Change, Computed, Episode, reconcile};
-use super::judge::{Judged, Reading, worse};
+use super::hours::{Hours, RuleHourStats, hour_of};
+use super::judge::Judged;
 use super::latch::{Latch, Verdict};
 use super::pane::SNAPSHOT_EVERY_S;
+use super::reading::{Reading, worse};
 use crate::core::output::ResolveReason;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,15 @@ pub struct Watch {
     announced: Vec<Announced>,
     /// (opened at, last revision) of what was taken back: should it open again, its revisions go on.
     retracted: Vec<(i64, u32)>,
+    hours: Hours<RuleHourStats>,
+}
+
+/// What there is to say after judging.
+#[derive(Debug, Default)]
+pub struct Said {
+    pub changes: Vec<Change>,
+    /// Start of the hour, what it came to, and which revision that is.
+    pub hours: Vec<(i64, RuleHourStats, u32)>,
 }
 
 /// What must be known at a second to judge the next.
@@ -34,6 +45,9 @@ struct Run {
     /// Seconds since any level had an answer.
     unknown_s: i64,
     episode: Option<Episode>,
+    /// The hour of the last second judged, and what it has come to so far.
+    hour_s: Option<i64>,
+    hour: RuleHourStats,
 }
 
 /// How far a source has come, in whole seconds.
@@ -45,13 +59,9 @@ pub struct Progress {
 
 impl Watch {
     /// Judges up to `progress`. `late_from_s` is the earliest second whose counts changed after it was settled.
-    pub fn advance(
-        &mut self,
-        judged: Judged<'_>,
-        progress: Progress,
-        late_from_s: Option<i64>,
-    ) -> Vec<Change> {
+    pub fn advance(&mut self, judged: Judged<'_>, progress: Progress, late_from_s: Option<i64>) -> Said {
         let Progress { watermark_s, front_s } = progress;
+        let mut said = Said::default();
         if let Some(late_from_s) = late_from_s {
             self.rewind(late_from_s, judged.rule.correct_within_s);
         }
@@ -62,6 +72,7 @@ impl Watch {
         };
         while at_s < watermark_s {
             at_s = judged.next_second(self.settled.is_quiet(), at_s + 1, watermark_s);
+            said.hours.extend(self.turn_hour(at_s));
             if let Some(closed) = self.settled.step(judged, at_s, true) {
                 self.closed.push(closed);
             }
@@ -77,9 +88,26 @@ impl Watch {
         let settled_s = at_s.min(watermark_s);
         let computed =
             Computed { closed: &self.closed, open: early.episode.as_ref(), settled_s, judged_s: early_s };
-        let changes = reconcile(&mut self.announced, &mut self.retracted, computed);
+        said.changes = reconcile(&mut self.announced, &mut self.retracted, computed);
         self.forget(self.rewinds_to(settled_s - judged.rule.correct_within_s));
-        changes
+        said
+    }
+
+    /// Gives the hour before when `at_s` is the first second of another and what it came to is news.
+    fn turn_hour(&mut self, at_s: i64) -> Option<(i64, RuleHourStats, u32)> {
+        let hour_s = hour_of(at_s);
+        let before_s = self.settled.hour_s.replace(hour_s).filter(|before_s| *before_s != hour_s)?;
+        let stats = std::mem::take(&mut self.settled.hour);
+        if stats.is_empty() && !self.hours.holds(before_s) {
+            return None;
+        }
+        let revision = self.hours.news(before_s, &stats)?;
+        Some((before_s, stats, revision))
+    }
+
+    /// Gravest level that is crossed, for good.
+    pub fn level(&self) -> Option<usize> {
+        self.settled.latches.iter().position(|latch| latch.crossed)
     }
 
     /// Ends what is announced as open, because the rule is gone or means something else now.
@@ -144,7 +172,9 @@ impl Watch {
         }
         let to_s = self.rewinds_to(late_from_s);
         if self.snapshots.back().is_some_and(|(at_s, _)| *at_s < to_s) {
-            self.snapshots.push_back((to_s, Run::default()));
+            let before = self.snapshots.back().map(|(_, run)| run);
+            let (hour_s, hour) = before.map(|run| (run.hour_s, run.hour.clone())).unwrap_or_default();
+            self.snapshots.push_back((to_s, Run { hour_s, hour, ..Run::default() }));
         }
         if let Some((_, run)) = self.snapshots.back().filter(|_| to_s < settled_s) {
             self.settled_s = Some(to_s);
@@ -178,6 +208,7 @@ impl Watch {
         self.closed.retain(|episode| !done(episode));
         self.announced.retain(|announced| !done(&announced.shown));
         self.retracted.retain(|(opened_s, _)| *opened_s > before_s);
+        self.hours.forget(before_s - 3_600);
     }
 }
 
@@ -188,17 +219,23 @@ impl Run {
         let mut known = false;
         let mut value = None;
         let mut recovered_s = None;
+        let mut gravest = None;
         for (at, (latch, level)) in self.latches.iter_mut().zip(&rule.levels).enumerate() {
             let Reading { verdict, value_billionths } = judged.read(at, at_s);
             if verdict != Verdict::Unknown {
                 known = true;
                 value = value_billionths.map(|read| worse(level.side, value, read)).or(value);
             }
+            gravest = gravest.or(Some(Reading { verdict, value_billionths }));
             let was_crossed = latch.crossed;
             latch.step(at_s, verdict, level.for_s, rule.hold_s, settled);
             if was_crossed && !latch.crossed {
                 recovered_s = recovered_s.max(Some(latch.recovered_s()));
             }
+        }
+        if settled && let Some(reading) = gravest {
+            let shown = judged.shown(reading, at_s);
+            self.hour.add(shown, &self.latches);
         }
         self.unknown_s = if known { 0 } else { self.unknown_s + 1 };
         if let Some(episode) = &mut self.episode {

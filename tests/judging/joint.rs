@@ -1,0 +1,135 @@
+//! Rules over several sources, lags and scores.
+
+use plimsoll::core::alert::{AlertRule, Composite, Lag, LagUnit, Part, RuleKind, Side};
+use plimsoll::core::expr::Condition;
+
+use crate::world::{BILLION, World, feed, level, rule, status_at_least, whole};
+
+fn predictions(world: &mut World, at_s: i64, count: u64) {
+    for n in 0..count {
+        world.event("ml-predictions", at_s, n, &[("inference", 5_000)], &[("model", "m")]);
+    }
+}
+
+/// 60 and 40 a second make 100; from second 100 on 60 and 20 do not.
+#[test]
+fn a_rate_adds_up_its_sources_and_waits_for_the_slowest() {
+    let level = whole(level(Side::Below, 90 * BILLION, 10));
+    let feeds = vec![feed("request-log", Condition::True), feed("ml-predictions", Condition::True)];
+    let mut world = World::new(vec![rule("throughput", RuleKind::Rate, feeds, level)]);
+    for at_s in 0..300 {
+        world.requests(at_s, 200, 60);
+        predictions(&mut world, at_s, if (100..200).contains(&at_s) { 20 } else { 40 });
+        world.tick();
+    }
+    // At 105, five of the ten seconds have 80: exactly 90, which is not below. At 106 it is 88.
+    // At 205 it is 90 again and 95 counts as well: not below from 205 on, for 10 s.
+    let expected = [("OPENED", "critical".to_owned(), 106), ("RESOLVED", "critical".to_owned(), 215)];
+    assert_eq!(world.told("test/throughput"), expected);
+    assert_eq!(world.breaches().next().unwrap().windows[0].value_billionths, Some(88 * BILLION));
+    assert_eq!(world.breaches().last().unwrap().worst_value_billionths, 80 * BILLION);
+}
+
+fn lag_rule(unit: LagUnit, threshold: i64) -> AlertRule {
+    let lag = Lag { consumer_group: Some("consumer".into()), unit };
+    let kind = RuleKind::Lag { source: "request-log".into(), lag };
+    rule("lag", kind, Vec::new(), level(Side::Above, threshold * BILLION, 1))
+}
+
+#[test]
+fn a_lag_is_judged_by_its_samples_in_log_time() {
+    for (unit, threshold) in [(LagUnit::Seconds, 30), (LagUnit::Messages, 3_000)] {
+        let mut world = World::new(vec![lag_rule(unit, threshold)]);
+        for at_s in 0..200 {
+            world.requests(at_s, 200, 1);
+            // It grows a second a second from 50 to 100, then the consumer catches up.
+            let behind_s = if (50..100).contains(&at_s) { at_s - 50 } else { 0 };
+            world.lag("consumer", behind_s as u64 * 100, behind_s);
+            world.tick();
+        }
+        // The sample of second 81 says 31; it stands at the end of that second.
+        let expected = [("OPENED", "critical".to_owned(), 82), ("RESOLVED", "critical".to_owned(), 111)];
+        assert_eq!(world.told("test/lag"), expected, "{unit:?}");
+    }
+}
+
+#[test]
+fn samples_that_stop_make_a_lag_unknown() {
+    let mut world = World::new(vec![lag_rule(LagUnit::Seconds, 30)]);
+    for at_s in 0..1_200 {
+        world.requests(at_s, 200, 1);
+        if at_s < 100 {
+            world.lag("consumer", 100, 60);
+        }
+        world.tick();
+    }
+    // Without a sample there is no log time either: nothing resolves on a guess.
+    assert_eq!(world.told("test/lag"), [("OPENED", "critical".into(), 1)]);
+}
+
+/// A share of failures scored from 0 % (1) to 50 % (0), weight 3, and a count of slow ones from 0 (1) to 10 (0).
+fn score() -> World {
+    let failed = rule(
+        "failed",
+        RuleKind::Ratio,
+        vec![feed("request-log", status_at_least(500))],
+        level(Side::Above, BILLION, 300),
+    );
+    let seen = rule(
+        "seen",
+        RuleKind::Count,
+        vec![feed("ml-predictions", Condition::never())],
+        level(Side::Above, 1_000 * BILLION, 20),
+    );
+    let part = |rule: &str, weight: u64, full, zero| Part {
+        rule: rule.into(),
+        weight_millionths: weight * 1_000_000,
+        full_billionths: full,
+        zero_billionths: zero,
+    };
+    let composite = Composite {
+        parts: vec![part("test/failed", 3, 0, BILLION / 2), part("test/seen", 1, 0, 10 * BILLION)],
+        min_weight_billionths: BILLION / 2,
+    };
+    let score =
+        rule("score", RuleKind::Composite(composite), Vec::new(), level(Side::Below, BILLION * 8 / 10, 10));
+    World::new(vec![failed, seen, score])
+}
+
+#[test]
+fn a_score_is_the_weighted_mean_of_its_parts_over_its_own_window() {
+    let mut world = score();
+    for at_s in 0..200 {
+        world.requests(at_s, 200, 9);
+        // From 50 to 100 one in four fails.
+        world.requests(at_s, if (50..100).contains(&at_s) { 500 } else { 200 }, 3);
+        if at_s == 0 {
+            predictions(&mut world, at_s, 1);
+        }
+        world.tick();
+    }
+    // k bad seconds of the ten: a share of k/40, a part of 1 - k/20, a score of (3 - 3k/20 + 1)/4 = 1 - 3k/80. It is below
+    // 0.8 from k = 6 on (0.775), at 56. Back at 5 of ten, at 105: not below for ten seconds at 115.
+    let expected = [("OPENED", "critical".to_owned(), 56), ("RESOLVED", "critical".to_owned(), 115)];
+    assert_eq!(world.told("test/score"), expected);
+    let opened = world.breaches().find(|breach| breach.rule == "score").unwrap();
+    assert_eq!(opened.windows[0].value_billionths, Some(775_000_000));
+    assert_eq!(world.breaches().last().unwrap().worst_value_billionths, 625_000_000);
+}
+
+/// The heavier part is silent: what is left weighs a quarter, which is too little to score.
+#[test]
+fn a_score_of_too_little_is_none() {
+    let mut world = score();
+    for at_s in 0..200 {
+        if at_s < 20 {
+            world.requests(at_s, 200, 10);
+        }
+        predictions(&mut world, at_s, 100);
+        world.tick();
+    }
+    let told = world.told("test/score");
+    // A part of 0 beside one of 1: (3 + 0) / 4 = 0.75 while requests are in the window, then nothing is known.
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, "OPENED");
+}

@@ -1,0 +1,127 @@
+//! What is told beside the transitions: hours, statuses, evidence, maintenance.
+
+use std::collections::BTreeMap;
+
+use plimsoll::core::alert::{AlertRule, RuleKind, Side};
+use plimsoll::core::objective::Method;
+use plimsoll::core::output::{Output, RuleHour, Status};
+use plimsoll::core::rules::{Maintenance, Rules};
+
+use crate::world::{BILLION, START_S, World, feed, level, objective, rule, sources, status_at_least};
+
+fn failing() -> AlertRule {
+    let feeds = vec![feed("request-log", status_at_least(500))];
+    rule("failing", RuleKind::Ratio, feeds, level(Side::Above, BILLION / 10, 10))
+}
+
+/// Ten a second, half of them bad from 100 to 160 and the last minute of the hour.
+fn run(world: &mut World, seconds: i64) {
+    for at_s in 0..seconds {
+        let bad = if (100..160).contains(&at_s) || (3_540..3_600).contains(&at_s) { 5 } else { 0 };
+        world.requests(at_s, 500, bad);
+        world.requests(at_s, 200, 10 - bad);
+        world.tick();
+    }
+}
+
+fn rule_hours(world: &World) -> Vec<&RuleHour> {
+    let outputs = world.outputs.iter();
+    outputs
+        .filter_map(|output| if let Output::RuleHour(hour) = output { Some(&**hour) } else { None })
+        .collect()
+}
+
+#[test]
+fn an_hour_of_a_rule_tells_its_values_and_how_long_it_was_crossed() {
+    let mut world = World::new(vec![failing()]);
+    run(&mut world, 3_650);
+    let [hour] = rule_hours(&world)[..] else { panic!("one hour") };
+    let values = hour.values.unwrap();
+    assert_eq!((values.min_billionths, values.max_billionths), (0, BILLION / 2));
+    // Each bad second is in ten windows, a twentieth each: 60 x 10 x 0.05, less what slides into the next hour.
+    let after: i128 = (1..10).map(|n: i128| n * 50_000_000).sum();
+    assert_eq!(values.sum_billionths, 2 * 30_000_000_000 - after);
+    assert_eq!(hour.known_seconds, 3_600);
+    // Above 10 % with three seconds in the window: from 103 to 167, and 10 s of hold; again from 3543 on.
+    let crossed = (167 + 10 - 103 + 1) + (3_600 - 3_543 + 1);
+    assert_eq!(hour.level_seconds, [("critical".to_owned(), crossed)]);
+    assert!(hour.stamp.is_final && hour.stamp.complete);
+}
+
+#[test]
+fn late_events_tell_the_hour_of_a_rule_again() {
+    let mut world = World::new(vec![failing()]);
+    run(&mut world, 3_650);
+    world.requests(3_599, 500, 50);
+    run_on(&mut world, 3_650, 3_700);
+    let hours = rule_hours(&world);
+    assert_eq!(hours.iter().map(|hour| hour.stamp.revision).collect::<Vec<_>>(), [0, 1]);
+    assert!(hours[1].values.unwrap().max_billionths > BILLION / 2);
+}
+
+fn run_on(world: &mut World, from_s: i64, to_s: i64) {
+    for at_s in from_s..to_s {
+        world.requests(at_s, 200, 10);
+        world.tick();
+    }
+}
+
+#[test]
+fn a_status_is_told_once_a_minute() {
+    let slo = AlertRule {
+        objective: Some(objective(990_000_000, 3_600, Method::Occurrences)),
+        kind: RuleKind::BurnRate,
+        ..failing()
+    };
+    let mut world = World::new(vec![slo]);
+    run(&mut world, 400);
+    let statuses: Vec<&Status> = world
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Status(status) => Some(&**status),
+            _ => None,
+        })
+        .collect();
+    let at: Vec<i64> = statuses.iter().map(|status| (status.at_s - START_S) / 60).collect();
+    assert_eq!(at[1..], [0, 1, 2, 3, 4, 5, 6], "one at once, then one a minute");
+    let last = statuses.last().unwrap();
+    assert_eq!((last.bad, last.total), (300, 3_600));
+    assert!(last.budget.as_ref().unwrap().remaining_billionths < 0, "300 bad, 36 allowed");
+}
+
+#[test]
+fn a_breach_says_where_its_events_are() {
+    let mut world = World::new(vec![failing()]);
+    run(&mut world, 200);
+    let opened = world.breaches().next().unwrap();
+    assert_eq!(opened.evaluated_s - START_S, 103);
+    let [range] = &opened.evidence.offset_ranges[..] else { panic!("one partition") };
+    // The window holds the seconds 93 to 103, offsets 930 to 1030; spans are of 15 s.
+    assert!(range.topic == "request-log" && range.partition == 0);
+    assert!(range.from <= 930 && range.from >= 600 && range.to >= 1_030, "{range:?}");
+    let places: Vec<i64> = opened.evidence.exemplars.iter().map(|exemplar| exemplar.offset).collect();
+    // The first five of each of the seconds 100 and 101 are bad, and at most ten are shown.
+    assert_eq!(places, [1_000, 1_001, 1_002, 1_003, 1_004, 1_010, 1_011, 1_012, 1_013, 1_014]);
+}
+
+#[test]
+fn maintenance_marks_and_hides_nothing() {
+    let planned = |name: &str, from_s, services: &[&str]| Maintenance {
+        name: name.into(),
+        from_s: START_S + from_s,
+        to_s: START_S + from_s + 100,
+        services: services.iter().map(|service| (*service).to_owned()).collect(),
+        labels: BTreeMap::new(),
+    };
+    let maintenance = vec![
+        planned("all", 0, &[]),
+        planned("later", 1_000, &[]),
+        planned("other", 50, &["ml"]),
+        planned("ours", 50, &["platform"]),
+    ];
+    let mut world = World::of(Rules { alerts: vec![failing()], maintenance, ..sources() });
+    run(&mut world, 200);
+    let marks: Vec<_> = world.breaches().map(|b| (b.transition.name(), b.suppressed_by.clone())).collect();
+    assert_eq!(marks, [("OPENED", vec!["ours".to_owned()]), ("RESOLVED", vec!["ours".to_owned()])]);
+}
