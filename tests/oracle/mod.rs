@@ -1,7 +1,7 @@
 //! What the right answer is, computed slowly and plainly from the raw records.
 //!
 //! Shares no code with the library: it knows the three shipped sources by heart, keeps every value of every row, and
-//! turns them into columns at the end. It holds below the limits: it panics on a topic it does not know, and on
+//! turns them into columns at the end. Rules it judges from every event of every window anew. It holds below the limits: it panics on a topic it does not know, and on
 //! more keys or counted values than a rollup keeps, since which of them fold into `_OTHER` is not its business.
 //!
 //! Where the text of the contract leaves a choice, this is what is taken as right:
@@ -19,16 +19,20 @@
 mod compare;
 mod decimal;
 mod decode;
+mod episodes;
 mod log;
 mod ratio;
+mod rules;
 mod sketch;
 mod tables;
 
 pub use compare::{compare, without};
 pub use decimal::{Rounded, scaled};
 pub use decode::{Event, Prediction, Price, Request, decode};
+pub use episodes::{End, Episode, Judged};
 pub use log::{Accepted, DeadLetter, Verdict, judge};
-pub use ratio::{End, Episode, RatioLevel, RatioRule, ratio_episodes};
+pub use ratio::{RatioLevel, RatioRule, ratio_episodes};
+pub use rules::{Happened, Kind, Level, Rule, judge_group};
 pub use sketch::{Histogram, bin_of, distinct, hash};
 
 use serde_json::Value;

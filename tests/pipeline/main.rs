@@ -3,14 +3,18 @@
 //! Workers, failed transactions, handovers, the interleaving of logs and crashes are drawn from seeds; time is
 //! simulated. A failure names its seed.
 
+mod boundaries;
 mod breaches;
 mod checkpoints;
 mod evaluation;
+mod hits;
+mod kinds;
 mod limits;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 mod rows;
 mod rules;
+mod scenario;
 mod simulation;
 mod story;
 mod times;

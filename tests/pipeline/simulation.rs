@@ -314,7 +314,8 @@ impl Ingest {
         true
     }
 
-    fn deliver(&mut self) {
+    /// All that was committed reaches the logs.
+    pub fn deliver(&mut self) {
         for shard in 0..self.logs.len() {
             while self.deliver_one(shard) {}
         }

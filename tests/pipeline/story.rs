@@ -4,7 +4,7 @@ use plimsoll::wire::output::OutputRecord;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::oracle::{End, Episode};
+use super::oracle::{End, Episode, Judged};
 
 /// Everything said about the breaches of one rule, checked record by record (P6).
 #[derive(Default)]
@@ -106,6 +106,28 @@ impl Story {
         episodes
     }
 
+    /// The same with what is told beside: when it opened, its worst value and its bad events, as last told.
+    pub fn judged(&self) -> Vec<Judged> {
+        let said = self.latest.values().filter(|last| text(last, "transition") != "RETRACTED");
+        let mut judged: Vec<Judged> = said.map(judged).collect();
+        judged.sort();
+        judged
+    }
+
+    /// Each thing said about any alert, a line each, for people.
+    pub fn all_told(&self) -> String {
+        self.told.iter().map(|(_, gist)| gist.as_str()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Transition and severity of each thing said.
+    pub fn said(&self) -> Vec<(String, String)> {
+        let words = |(_, gist): &(String, String)| {
+            let mut words = gist.split(' ').map(str::to_owned);
+            (words.nth(1).expect("a transition"), words.nth(1).expect("a severity"))
+        };
+        self.told.iter().map(words).collect()
+    }
+
     pub fn reasons(&self) -> BTreeSet<String> {
         self.latest.values().filter_map(|last| Some(last["resolve_reason"].as_str()?.to_owned())).collect()
     }
@@ -150,6 +172,17 @@ fn episode(breach: &Value) -> Episode {
         onset_s: second("onset_at"),
         end,
         level: text(breach, "severity"),
+    }
+}
+
+fn judged(breach: &Value) -> Judged {
+    let opened_at: jiff::Timestamp = text(breach, "opened_at").parse().expect("RFC 3339");
+    Judged {
+        episode: episode(breach),
+        opened_s: opened_at.as_second(),
+        // Nine digits behind the point.
+        worst_billionths: text(breach, "worst_value").replace('.', "").parse().expect("a decimal"),
+        bad_total: breach["bad_total"].as_u64().expect("a count"),
     }
 }
 

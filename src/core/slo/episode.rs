@@ -53,6 +53,17 @@ impl Episode {
     }
 }
 
+impl Change {
+    /// It ends what was told as open: what opened later in name may have ended before.
+    fn ends_an_open_one(&self) -> bool {
+        match self.transition {
+            Transition::Resolved => !self.past,
+            Transition::Retracted => self.shown.resolved_s.is_none(),
+            Transition::Opened | Transition::Updated => false,
+        }
+    }
+}
+
 impl Announced {
     pub fn is_open(&self) -> bool {
         self.shown.resolved_s.is_none()
@@ -148,18 +159,33 @@ pub fn reconcile(
         let is_final = settled_s >= judged_s;
         announced.push(open_episode(computed, revision, judged_s, is_final, &mut changes));
     }
+    let open_s = announced.iter().find(|a| a.is_open()).map(|a| a.shown.opened_s);
     for change in &mut changes {
-        let opened_s = change.shown.opened_s;
-        let is_before = |other: &Announced| !other.is_open() && other.shown.opened_s < opened_s;
-        change.is_latest = announced.iter().all(|a| a.shown.opened_s == opened_s || is_before(a));
+        change.is_latest = match open_s {
+            Some(open_s) => change.shown.opened_s == open_s,
+            None => {
+                change.ends_an_open_one()
+                    || announced.iter().all(|a| a.shown.opened_s <= change.shown.opened_s)
+            }
+        };
     }
     changes
 }
 
-/// For each computed episode the announced one it goes on as: the one it opened as, else the first it overlaps.
+/// For each computed episode the announced one it goes on as: the one it opened as, else open as open, else the first
+/// it overlaps.
 fn known_as(announced: &[Announced], computed: &[Episode]) -> Vec<Option<usize>> {
     let named = |episode: &Episode| announced.iter().position(|a| a.shown.opened_s == episode.opened_s);
     let mut known: Vec<Option<usize>> = computed.iter().map(named).collect();
+    // What is told as open does not end because late events found an earlier episode of the same onset.
+    if let (Some(last), Some(open)) = (computed.last(), announced.iter().position(Announced::is_open))
+        && last.resolved_s.is_none()
+        && announced[open].shown.overlaps(last)
+        && !known.contains(&Some(open))
+        && let Some(place @ None) = known.last_mut()
+    {
+        *place = Some(open);
+    }
     for (at, episode) in computed.iter().enumerate() {
         if known[at].is_none() {
             let free = |i: &usize| !known.contains(&Some(*i)) && announced[*i].shown.overlaps(episode);
@@ -254,5 +280,33 @@ mod tests {
         assert_eq!(at(Some(&open), 100), [(Transition::Opened, 100, 0)]);
         assert_eq!(at(None, 101), [(Transition::Retracted, 100, 1)]);
         assert_eq!(at(Some(&open), 102), [(Transition::Opened, 100, 2)]);
+    }
+
+    #[test]
+    fn what_is_told_as_open_goes_on_as_what_is_open() {
+        let mut announced = Vec::new();
+        told(&mut announced, &[], Some(&Episode { opened_s: 168, ..episode(100, None) }), 160, 170);
+        // A level that waited since 100 lends its onset to two episodes.
+        let past = Episode { opened_s: 110, ..episode(100, Some(154)) };
+        let open = Episode { opened_s: 167, ..episode(100, None) };
+        let computed = Computed { closed: &[past], open: Some(&open), settled_s: 170, judged_s: 170 };
+        let changes = reconcile(&mut announced, &mut Vec::new(), computed);
+        assert_eq!(said(&changes), [(Transition::Opened, 110, 0), (Transition::Resolved, 110, 1)]);
+        assert!(changes.iter().all(|change| !change.is_latest));
+    }
+
+    #[test]
+    fn the_one_that_is_open_is_the_latest_whatever_it_is_called() {
+        let resolved = Episode { opened_s: 168, ..episode(100, Some(154)) };
+        let mut announced = vec![Announced { shown: resolved, revision: 1 }];
+        let open = episode(160, None);
+        let opened = Computed { closed: &[resolved], open: Some(&open), settled_s: 170, judged_s: 170 };
+        let changes = reconcile(&mut announced, &mut Vec::new(), opened);
+        assert_eq!(said(&changes), [(Transition::Opened, 160, 0)]);
+        assert!(changes[0].is_latest);
+        let retracted = Computed { closed: &[resolved], open: None, settled_s: 180, judged_s: 180 };
+        let changes = reconcile(&mut announced, &mut Vec::new(), retracted);
+        assert_eq!(said(&changes), [(Transition::Retracted, 160, 1)]);
+        assert!(changes[0].is_latest);
     }
 }

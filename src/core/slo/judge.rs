@@ -312,7 +312,9 @@ impl<'a> Judged<'a> {
         let last =
             |counted: &Counted<'_>| counted.panes.last_second(bounds.end_s, &counted.feed.tallies.total);
         let last_s = self.feeds().iter().filter_map(last).max();
-        let from_s = last_s.map_or(bounds.start_s.max(self.since.whole_s), |second| second + 1);
+        // Where nothing has counted yet, silence began with the group itself.
+        let began_s = || self.first_second().unwrap_or(bounds.start_s).max(self.since.whole_s);
+        let from_s = last_s.map_or_else(began_s, |second| second + 1);
         (bounds.end_s - from_s).max(0)
     }
 

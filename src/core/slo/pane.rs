@@ -9,7 +9,7 @@ use super::standing::HOURS_CORRECTED_S;
 use crate::core::alert::{AlertRule, RuleKind};
 use crate::core::fold::add_cell;
 use crate::core::partial::CellsDelta;
-use crate::core::plan::{CellSet, Cells};
+use crate::core::plan::{CellSet, Cells, move_cell};
 use crate::core::sketch::histogram::Histogram;
 use crate::core::time::floor_to;
 
@@ -81,6 +81,10 @@ fn keep(keep_s: &mut BTreeMap<i64, i64>, width: i64, at_least_s: i64) {
 pub struct Panes {
     /// Width in seconds -> start of the pane -> what it holds.
     tiers: BTreeMap<i64, BTreeMap<i64, Pane>>,
+    /// (cell, its last second), ascending, of the seconds no longer kept: from there on a silence is counted.
+    last_seconds: Vec<(u16, i64)>,
+    /// Earliest second with an event, kept or not.
+    first_second: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +107,7 @@ impl Panes {
         if delta.cells.is_empty() {
             return;
         }
+        self.first_second = Some(self.first_second.map_or(second, |earlier| earlier.min(second)));
         for &(width, _) in &resolution.tiers {
             let pane = self.tiers.entry(width).or_default().entry(floor_to(second, width)).or_default();
             delta.cells.iter().for_each(|&(cell, count)| add_cell(&mut pane.cells, cell, count));
@@ -150,9 +155,9 @@ impl Panes {
         }
     }
 
-    /// Earliest second with an event that is still kept to the second.
+    /// Earliest second with an event, however long ago.
     pub fn first_second(&self) -> Option<i64> {
-        self.tiers.get(&1).and_then(|tier| tier.keys().next().copied())
+        self.first_second
     }
 
     /// Earliest second with an event at or after `from_s`.
@@ -160,11 +165,14 @@ impl Panes {
         self.tiers.get(&1).and_then(|tier| tier.range(from_s..).next().map(|(&second, _)| second))
     }
 
-    /// Latest second before `before_s` with an event that counts, as far as seconds are kept.
+    /// Latest second before `before_s` with an event that counts.
     pub fn last_second(&self, before_s: i64, total: &CellSet) -> Option<i64> {
         let counts = |pane: &Pane| pane.cells.iter().any(|&(cell, _)| total.has(cell));
-        let tier = self.tiers.get(&1)?;
-        tier.range(..before_s).rev().find(|(_, pane)| counts(pane)).map(|(&second, _)| second)
+        let kept = self.tiers.get(&1).and_then(|tier| {
+            tier.range(..before_s).rev().find(|(_, pane)| counts(pane)).map(|(&second, _)| second)
+        });
+        let gone = self.last_seconds.iter().filter(|(cell, second)| total.has(*cell) && *second < before_s);
+        kept.max(gone.map(|(_, second)| *second).max())
     }
 
     /// Newest second with an event.
@@ -184,7 +192,10 @@ impl Panes {
             if let Some(tier) = self.tiers.get_mut(&width) {
                 while let Some(entry) = tier.first_entry().filter(|e| e.key() + width <= watermark_s - keep_s)
                 {
-                    entry.remove();
+                    let (second, pane) = entry.remove_entry();
+                    if width == 1 {
+                        pane.cells.iter().for_each(|&(cell, _)| see(&mut self.last_seconds, cell, second));
+                    }
                 }
             }
         }
@@ -202,6 +213,16 @@ impl Panes {
             let CellsDelta { cells, values, .. } = pane_now.moved(from, to).into_owned();
             *pane = Pane { cells, values };
         }
+        for (cell, second) in std::mem::take(&mut self.last_seconds) {
+            see(&mut self.last_seconds, move_cell(cell, &from.atoms, &to.atoms), second);
+        }
+    }
+}
+
+fn see(last_seconds: &mut Vec<(u16, i64)>, cell: u16, second: i64) {
+    match last_seconds.binary_search_by_key(&cell, |&(known, _)| known) {
+        Ok(at) => last_seconds[at].1 = last_seconds[at].1.max(second),
+        Err(at) => last_seconds.insert(at, (cell, second)),
     }
 }
 
@@ -253,6 +274,20 @@ mod tests {
         assert_eq!(sum(&panes, 10, 100, 110).bad, 1);
         panes.forget(&resolution, 130);
         assert!(panes.is_empty());
+    }
+
+    #[test]
+    fn the_last_event_of_a_kind_is_known_after_its_second_is_gone() {
+        let resolution = Resolution { tiers: vec![(1, 5)] };
+        let mut panes = Panes::default();
+        panes.add(&resolution, 100, &one(&[(1, 1)]));
+        panes.add(&resolution, 107, &one(&[(0, 1)]));
+        panes.forget(&resolution, 1_000);
+        // Late, and gone at once.
+        panes.add(&resolution, 90, &one(&[(1, 1)]));
+        panes.forget(&resolution, 1_000);
+        let last = |before_s, cell| panes.last_second(before_s, &CellSet::of(1, |of| of == cell));
+        assert_eq!((last(1_000, 0), last(1_000, 1), last(107, 0)), (Some(107), Some(100), None));
     }
 
     #[test]

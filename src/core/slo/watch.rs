@@ -78,20 +78,18 @@ impl Watch {
             }
             self.snapshot(at_s, judged.rule.correct_within_s);
         }
-        self.settled_s = Some(at_s);
+        // A group whose first event is beyond the watermark has not begun: an earlier one may still come.
+        self.settled_s = (at_s <= watermark_s).then_some(at_s);
         let mut early = self.settled.clone();
         let early_s = judged.early_until_s(watermark_s, front_s).max(at_s);
         for second in at_s + 1..=early_s {
             early.step(judged, second, false);
         }
-        let computed = Computed {
-            closed: &self.closed,
-            open: early.episode.as_ref(),
-            settled_s: at_s,
-            judged_s: early_s,
-        };
+        let settled_s = at_s.min(watermark_s);
+        let computed =
+            Computed { closed: &self.closed, open: early.episode.as_ref(), settled_s, judged_s: early_s };
         said.changes = reconcile(&mut self.announced, &mut self.retracted, computed);
-        self.forget(self.rewinds_to(at_s - judged.rule.correct_within_s));
+        self.forget(self.rewinds_to(settled_s - judged.rule.correct_within_s));
         said
     }
 
@@ -149,9 +147,10 @@ impl Watch {
             && self.settled.is_quiet()
     }
 
-    /// A group is judged from its first event on, but not further back than breaches are corrected.
+    /// A group is judged from its first event on, but not further back than breaches are corrected. Silence before
+    /// that event is none of its own: how much of it there is depends on when a flush happened to leave.
     fn begin(&mut self, judged: Judged<'_>, watermark_s: i64) -> i64 {
-        let first_s = judged.first_second().unwrap_or(watermark_s).min(watermark_s);
+        let first_s = judged.first_second().unwrap_or(watermark_s);
         let start_s = first_s.max(watermark_s - judged.rule.correct_within_s);
         self.snapshots = VecDeque::from([(start_s, self.settled.clone())]);
         start_s
