@@ -6,6 +6,7 @@
 mod breaches;
 mod checkpoints;
 mod evaluation;
+mod lags;
 mod limits;
 #[path = "../oracle/mod.rs"]
 mod oracle;
