@@ -16,7 +16,7 @@ pub use trails::Trails;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{Context, RoleError, Stop, wall_clock_us};
+use super::{Context, RoleError, wall_clock_us};
 use crate::core::partial::LagSample;
 use crate::core::plan::{Body, Plan};
 use crate::core::time::{MILLI_US, SECOND_US};
@@ -44,7 +44,11 @@ pub fn run(context: &Context) -> Result<(), RoleError> {
             version = Some(plan.version);
             sampler.follow(&plan);
         }
-        let state = match sampler.sample(&context.stop) {
+        let goes_on = || {
+            context.health.beat(Component::Lag);
+            !context.stop.is_raised()
+        };
+        let state = match sampler.sample(&goes_on) {
             Ok(()) => State::Ready,
             Err(why) => State::Degraded(why),
         };
@@ -119,6 +123,8 @@ impl Sampler {
             match self.groups.iter_mut().find(|known| known.name == name) {
                 Some(known) => known.watches.push(watch),
                 None => {
+                    // A series that first appears as 1 is no increase to Prometheus.
+                    self.metrics.group_lag_failures(&name);
                     let known = before.iter().position(|known| known.name == name);
                     let known = known.map(|at| before.swap_remove(at));
                     let (offsets, warned) = known.map_or((None, None), |known| (known.offsets, known.warned));
@@ -129,12 +135,13 @@ impl Sampler {
         self.board.keep(&projections);
     }
 
-    /// Asks once and shows the answers on the board. The error says of which group the lag is not known, and why.
-    pub fn sample(&mut self, stop: &Stop) -> Result<(), String> {
+    /// Asks once and shows the answers on the board, group by group as long as it `goes_on`. The error says of which
+    /// group the lag is not known, and why.
+    pub fn sample(&mut self, goes_on: &dyn Fn() -> bool) -> Result<(), String> {
         match self.bounds() {
             Ok(bounds) => {
                 for group in &mut self.groups {
-                    if stop.is_raised() {
+                    if !goes_on() {
                         return Ok(());
                     }
                     group.sample(&self.connection, &self.board, &self.metrics, &mut self.probe, &bounds);
@@ -264,7 +271,7 @@ impl Watch {
         }
         let now_us = wall_clock_us();
         let sample = |(place, oldest): (&Place, Oldest)| match oldest {
-            Oldest::At { timestamp_ms } => Some(place.behind(now_us - timestamp_ms.saturating_mul(MILLI_US))),
+            Oldest::At { timestamp_ms } => Some(place.behind(age_us(now_us, timestamp_ms))),
             Oldest::Nothing => Some(place.nothing()),
             Oldest::Unseen => self.looks.sample(place, now_us),
         };
@@ -303,6 +310,10 @@ impl Place {
     fn nothing(&self) -> LagSample {
         LagSample { partition: self.partition.partition, messages: 0, behind_us: 0 }
     }
+}
+
+fn age_us(now_us: i64, timestamp_ms: i64) -> i64 {
+    now_us.saturating_sub(timestamp_ms.saturating_mul(MILLI_US))
 }
 
 fn opened<T>(client: &mut Option<T>, open: impl FnOnce() -> Result<T, KafkaError>) -> Result<&T, KafkaError> {

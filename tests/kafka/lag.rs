@@ -12,8 +12,8 @@ use plimsoll::core::plan::{Body, Plan};
 use plimsoll::core::rules::Rules;
 use plimsoll::http::{Health, Metrics};
 use plimsoll::kafka::{
-    Admin, Connection, GroupOffsets, NextRecord, Probe, TopicPartition, TransactionalWriter, WriterRecord,
-    read_whole,
+    Admin, Connection, GroupOffsets, KafkaError, NextRecord, Probe, TopicPartition, TransactionalWriter,
+    WriterRecord, read_whole,
 };
 use plimsoll::roles::board::RulesBoard;
 use plimsoll::roles::lag::{LagBoard, Sampler, Span};
@@ -21,8 +21,10 @@ use plimsoll::roles::run::{Roles, RunError, run};
 use plimsoll::roles::{Context, Stop, topics, wall_clock_us};
 use plimsoll::wire::partial;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::support::{WAIT, at, connect, create, plain_producer, unique};
 
@@ -278,7 +280,7 @@ fn what_ingest_has_not_read_is_looked_up() {
     admin.delete_records(&[(partition(2), 10)], WAIT).unwrap();
 
     let mut sample = || -> BTreeMap<i32, (u64, i64)> {
-        sampler.sample(&Stop::default()).unwrap();
+        sampler.sample(&|| true).unwrap();
         let sampled = board.newest(id, wall_clock_us()).unwrap();
         let passed_us = sampled.at_us - end_us;
         // In whole seconds, as they were when the last record was written.
@@ -333,10 +335,10 @@ fn a_broker_that_does_not_answer_leaves_the_lag_unknown() {
     let connection = Connection::to_brokers(&format!("127.0.0.1:{port}"));
     let mut sampler = Sampler::new(connection, board.clone(), metrics.clone(), "own".into());
     sampler.follow(&Plan::compile(0, Arc::new(rules)).unwrap());
-    assert_eq!(sampler.sample(&Stop::default()), Ok(()), "nothing is read here, so nothing is asked");
+    assert_eq!(sampler.sample(&|| true), Ok(()), "nothing is read here, so nothing is asked");
     let _held = board.hold(TopicPartition::new("requests", 0), 0);
     let began = Instant::now();
-    let why = sampler.sample(&Stop::default()).unwrap_err();
+    let why = sampler.sample(&|| true).unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     assert!(why.contains("billing"), "{why}");
     for id in ids {
@@ -345,5 +347,23 @@ fn a_broker_that_does_not_answer_leaves_the_lag_unknown() {
     for group in ["billing", "own"] {
         let failures = format!("plimsoll_consumer_group_lag_failures_total{{group=\"{group}\"}} 1\n");
         assert!(metrics.text().unwrap().contains(&failures));
+    }
+}
+
+#[test]
+fn a_group_that_may_not_be_described_is_told_as_denied() {
+    let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    for request in [RDKafkaApiKey::FindCoordinator, RDKafkaApiKey::OffsetFetch] {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("requests", 1, 1).unwrap();
+        cluster.request_errors(request, &[denied; 100]);
+        let connection = Connection::to_brokers(&cluster.bootstrap_servers());
+        let offsets = GroupOffsets::open(&connection, "billing").unwrap();
+        let partitions = [TopicPartition::new("requests", 0)];
+        let error = offsets.committed(&partitions, Duration::from_secs(1)).unwrap_err();
+        assert!(matches!(error, KafkaError::Denied { .. }), "{error:?}");
+        cluster.clear_request_errors(request);
+        let none = vec![(partitions[0].clone(), None)];
+        assert_eq!(offsets.committed(&partitions, WAIT).unwrap(), none, "the right was granted");
     }
 }

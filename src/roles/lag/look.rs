@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Place;
+use super::{Place, age_us};
 use crate::core::partial::LagSample;
-use crate::core::time::MILLI_US;
 use crate::kafka::NextRecord;
 
 /// A partition is not looked at more often.
@@ -43,7 +42,7 @@ impl Looks {
         if look.answers(place) {
             look.behind_us = match look.found? {
                 NextRecord::End => return Some(place.nothing()),
-                NextRecord::At { timestamp_ms } => Some(now_us - timestamp_ms?.saturating_mul(MILLI_US)),
+                NextRecord::At { timestamp_ms } => Some(age_us(now_us, timestamp_ms?)),
             };
         }
         // A group that moves is as far behind as it was, until the next look.
