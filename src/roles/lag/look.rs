@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Place, age_us};
+use super::watch::{Place, age_us};
 use crate::core::partial::LagSample;
 use crate::kafka::NextRecord;
 
