@@ -15,15 +15,15 @@ mod level;
 mod manifest;
 mod name;
 mod properties;
-mod quantity;
-mod reader;
+pub(crate) mod quantity;
+pub(crate) mod reader;
 mod rollup;
 mod rules;
 pub mod settings;
 mod settings_file;
 mod severity;
 mod source;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use condition::condition;
 pub use diagnostic::{Diagnostic, Diagnostics};
