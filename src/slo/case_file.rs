@@ -297,12 +297,11 @@ fn fields(
             diagnostics.accept(&entry.place, stored.map_err(|problem| problem.of_key(&entry.key)));
         }
     }
-    for slot in frame
-        .tested
-        .iter()
-        .flat_map(|rule| slots_read(&frame.rules, rule, &source.name))
-        .collect::<BTreeSet<_>>()
-    {
+    if diagnostics.list.len() > mistakes_before {
+        return None;
+    }
+    let read = frame.tested.iter().flat_map(|rule| slots_read(&frame.rules, rule, &source.name));
+    for slot in read.collect::<BTreeSet<_>>() {
         let field = &source.fields[slot];
         let absent = matches!(event.value(slot), event::Value::Absent);
         if absent && !field.optional && slot != source.event_time.slot {

@@ -91,3 +91,34 @@ pub fn sign(op: Comparison) -> &'static str {
         Comparison::Greater => ">",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{condition, embedded_files, parse_rules};
+
+    #[test]
+    fn what_is_written_is_read_back_the_same() {
+        let rules = parse_rules(&embedded_files().rules).unwrap();
+        let source = rules.source("request-log").unwrap();
+        for written in [
+            "true",
+            "false",
+            "status >= 500 || status in [0, 408, 499]",
+            "service == \"auth\" && (status < 200 || status >= 500) && !has(region)",
+            "service == \"a\" && status == 1 || duration > 99.5",
+            "service != \"auth\" || bytes != 3",
+            "!(service != \"auth\" && has(user_id))",
+            "route.startsWith(\"/api/\\\"x\\\"\") && !(duration <= 0.001)",
+            "region in [\"de\", \"fr\"]",
+        ] {
+            let lowered = condition(written, &source.fields).unwrap();
+            assert_eq!(text(source, &lowered), written);
+        }
+        let events = rules.source("platform-events").unwrap();
+        for field in &events.fields {
+            let has = condition(&format!("!has({})", field.name), &events.fields).unwrap();
+            assert_eq!(text(events, &has), format!("!has({})", field.name));
+        }
+    }
+}
