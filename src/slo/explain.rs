@@ -57,7 +57,8 @@ pub struct LevelFacts {
     pub for_s: i64,
     pub min_events: u64,
     pub min_bad: u64,
-    pub detected_within_s: i64,
+    /// None: it never opens.
+    pub detected_within_s: Option<i64>,
     pub detect_within_s: i64,
     pub reactions: Vec<Reaction>,
 }
@@ -336,9 +337,12 @@ impl Explanation {
                 Some(short_s) => format!("{} and {}", span(level.window_s), span(short_s)),
                 None => span(level.window_s),
             };
-            let fits = level.detected_within_s <= level.detect_within_s;
-            let (detected, allowed) = (span(level.detected_within_s), span(level.detect_within_s));
-            let verdict = if fits { "" } else { "TOO SLOW" };
+            let (detected, verdict) = match level.detected_within_s {
+                Some(within_s) if within_s <= level.detect_within_s => (span(within_s), ""),
+                Some(within_s) => (span(within_s), "TOO SLOW"),
+                None => ("never".into(), "OUT OF REACH"),
+            };
+            let allowed = span(level.detect_within_s);
             rows.push([level.name.clone(), windows, span(level.pane_s), detected, allowed, verdict.into()]);
         }
         writeln!(f)?;

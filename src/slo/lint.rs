@@ -85,23 +85,29 @@ fn burn_below_one(rule: &AlertRule, level: &Level) -> Option<Found> {
 
 fn too_slow(rules: &Rules, rule: &AlertRule, level: &Level) -> Option<Found> {
     let severity = rules.severities.levels.get(level.severity)?;
-    let takes_s = timing::detection_s(rules, rule, level);
+    let takes_s = timing::detection_s(rules, rule, level)?;
     if takes_s <= severity.detect_within_s {
         return None;
     }
-    let held = timing::held_back(rules, rule);
     let message = format!(
         "may take {} to open, and {} is to be detected within {}",
         span(takes_s),
         severity.name,
         span(severity.detect_within_s)
     );
-    let help = format!(
-        "shorten `window` or `for` by {}; 1 s, out_of_order ({}) and idle_after ({}) are part of it",
-        span(takes_s - severity.detect_within_s),
-        span(held.out_of_order_s),
-        span(held.idle_after_s)
-    );
+    let held = timing::held_back(rules, rule);
+    let help = match rule.kind {
+        RuleKind::BurnRate => format!(
+            "so long a full outage takes to burn that much: give the tier a lesser severity, or add a RATIO rule for {}",
+            severity.name
+        ),
+        _ => format!(
+            "shorten `window` or `for` by {}; 1 s, out_of_order ({}) and idle_after ({}) are part of it",
+            span(takes_s - severity.detect_within_s),
+            span(held.out_of_order_s),
+            span(held.idle_after_s)
+        ),
+    };
     Some((Lint::TooSlow, Weight::Warning, message, help))
 }
 

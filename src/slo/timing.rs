@@ -34,19 +34,20 @@ pub fn held_back(rules: &Rules, rule: &AlertRule) -> HeldBack {
     })
 }
 
-/// The longest a level takes to open once its condition has come: what must fit in `detect_within`.
+/// The longest a level takes to open once its condition has come: what must fit in `detect_within`. None: it never
+/// opens.
 ///
 /// Window + `for` + 1 s + `out_of_order` + `idle_after`. A COUNT above needs no full window, an ABSENCE waits for its
 /// threshold, a lag is sampled, and a burn rate is asked for a full outage: its windows are long because slow burns
 /// are allowed to take long.
-pub fn detection_s(rules: &Rules, rule: &AlertRule, level: &Level) -> i64 {
+pub fn detection_s(rules: &Rules, rule: &AlertRule, level: &Level) -> Option<i64> {
     let HeldBack { out_of_order_s, idle_after_s } = held_back(rules, rule);
     let window_s = match &rule.kind {
         RuleKind::Count if level.side == Side::Above => 0,
-        RuleKind::Lag { .. } => return level.for_s + 1,
+        RuleKind::Lag { .. } => return Some(level.for_s + 1),
         RuleKind::BurnRate => {
             let outage = Trouble { bad_billionths: 1_000_000_000 };
-            fires_s(rule, level, outage).map_or(level.window_s, |fires_s| fires_s - level.for_s)
+            fires_s(rule, level, outage)? - level.for_s
         }
         RuleKind::Count
         | RuleKind::Rate
@@ -57,7 +58,7 @@ pub fn detection_s(rules: &Rules, rule: &AlertRule, level: &Level) -> i64 {
         | RuleKind::Budget
         | RuleKind::Composite(_) => level.window_s,
     };
-    window_s + level.for_s + 1 + out_of_order_s + idle_after_s
+    Some(window_s + level.for_s + 1 + out_of_order_s + idle_after_s)
 }
 
 /// Seconds of event time from the first bad event to OPENED; None: such a trouble never crosses this level, or the
