@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use plimsoll::local::postgres::LocalPostgres;
 use serde_json::Value;
 
 /// Runs `plimsoll slo` and gives its exit code, standard output and standard error.
@@ -242,4 +243,30 @@ fn check_says_mistakes_as_errors_in_sarif_too() {
     assert!(place["artifactLocation"]["uri"].as_str().unwrap().ends_with("alerts/shop.yaml"), "{place}");
     let (code, _, errors) = slo(&["explain", "a", "--format", "sarif"]);
     assert_eq!((code, errors.contains("is for `plimsoll slo check`")), (64, true), "{errors}");
+}
+
+#[test]
+fn check_asks_the_hourly_tables_when_told_to() {
+    let (code, _, errors) = slo(&["check", "--traffic"]);
+    assert_eq!((code, errors.starts_with("--traffic needs a database")), (64, true), "{errors}");
+    let server = LocalPostgres::start().unwrap();
+    let url = server.url();
+    let migrated = Command::new(env!("CARGO_BIN_EXE_plimsoll"))
+        .args(["db", "migrate", "--database-url", &url])
+        .output()
+        .unwrap();
+    assert!(migrated.status.success(), "{migrated:?}");
+    let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+    // Five hours with enough events, one with few, and one that still goes on.
+    let hours = "insert into plimsoll.request_log_hourly (service, route, method, bucket_start, event_count, late_count,
+            revision, version, is_final, complete, watermark, error_4xx_count, error_5xx_count, failed_count, bytes_sum,
+            bytes_count, status_counts, unique_users, latency_ms_count, latency_ms_sum)
+        select 'a', route, 'GET', '2025-10-31T00:00:00Z'::timestamptz + n * interval '1 hour',
+            case when n < 5 then 5000 else 50 end, 0, 0, 0, n < 6, true, now(), 0, 0, 0, 0, 0, '{}', 0, 0, 0
+        from generate_series(0, 6) n, unnest(array['/x', '/y']) route";
+    client.execute(hours, &[]).unwrap();
+    let (code, said, errors) = slo(&["check", "--traffic", "--database-url", &url]);
+    assert_eq!((code, said.lines().count()), (0, 5), "{said}{errors}");
+    let level = "platform.yaml:10: warning: platform/error-rate: critical: in 1 of 6 hours 45 s held fewer than 100 events";
+    assert!(said.contains(level), "{said}");
 }

@@ -14,7 +14,7 @@ use plimsoll::slo::compare::compare;
 use plimsoll::slo::explain::{Reaction, explain};
 use plimsoll::slo::finding::{Lint, Weight};
 use plimsoll::slo::rehearsal::rehearse;
-use plimsoll::slo::{cases, check};
+use plimsoll::slo::{cases, check, traffic};
 
 const DAY_S: i64 = 86_400;
 /// Where `+0s` is: 2025-01-01T00:00:00Z.
@@ -282,4 +282,22 @@ fn check_knows_what_a_tier_can_reach() {
         found(vec![nervous], 999_000_000)["test/rule: fast"],
         (Lint::OneEventDecides, Weight::Warning)
     );
+}
+
+#[test]
+fn little_traffic_is_told_from_the_hours_of_a_week() {
+    let told = |rules: &Rules, quiet: u64| -> Vec<(String, String)> {
+        // A week in which 20 hours saw so few events.
+        let hours = (0..168).map(|hour| if hour < 20 { quiet } else { 100_000 }).collect();
+        let findings = traffic(rules, &[], &BTreeMap::from([("request-log".to_owned(), hours)]));
+        findings.into_iter().map(|found| (found.subject, found.message)).collect()
+    };
+    let shipped = parse_rules(&embedded_files().rules).unwrap();
+    assert_eq!(told(&shipped, 8_000), [], "100 events in 45 s are 8,000 an hour");
+    let no_answer = "in 20 of 168 hours 45 s held fewer than 100 events, and it had no answer";
+    assert_eq!(told(&shipped, 7_999), [("platform/error-rate: critical".into(), no_answer.into())]);
+    let one_fires = "in 20 of 168 hours 1 h held fewer than 70 events, and a single failure fires it";
+    let fast = burning(vec![tier("fast", 0, 144, 3_600, 300)], 999_000_000);
+    let told = told(&fast, 69);
+    assert_eq!(told.last(), Some(&("test/rule: fast".into(), one_fires.into())));
 }

@@ -17,7 +17,7 @@ const PANES_MIN: i64 = 30;
 const MEMORY_MAX_BYTES: u64 = 1 << 30;
 
 /// What one lint found, before it is known where.
-type Found = (Lint, Weight, String, String);
+pub type Found = (Lint, Weight, String, String);
 
 /// Everything to say about `rules`, read from `documents`; sorted.
 pub fn check(rules: &Rules, documents: &[Document]) -> Vec<Finding> {
@@ -26,10 +26,7 @@ pub fn check(rules: &Rules, documents: &[Document]) -> Vec<Finding> {
     places.roots().iter().for_each(|root| contradictions(root, &mut findings));
     for rule in &rules.alerts {
         let mut add = |subject: String, found: Option<Found>| {
-            let Some((lint, weight, message, help)) = found else { return };
-            let place = places.rule(rule);
-            let (file, line) = place.map_or((String::new(), 0), |place| (place.file.to_string(), place.line));
-            findings.push(Finding { file, line, subject, weight, lint, message, help });
+            findings.extend(found.map(|found| finding(&places, rule, subject, found)));
         };
         add(rule.full_name(), group_limit(rule));
         for (at, level) in rule.levels.iter().enumerate() {
@@ -51,7 +48,16 @@ pub fn check(rules: &Rules, documents: &[Document]) -> Vec<Finding> {
     findings
 }
 
-fn allowed(rule: &AlertRule) -> Option<i128> {
+/// What was found about `rule`, with its place.
+pub fn finding(places: &Places, rule: &AlertRule, subject: String, found: Found) -> Finding {
+    let (lint, weight, message, help) = found;
+    let place = places.rule(rule);
+    let (file, line) = place.map_or((String::new(), 0), |place| (place.file.to_string(), place.line));
+    Finding { file, line, subject, weight, lint, message, help }
+}
+
+/// The share of bad events a burn rate is measured by, in billionths.
+pub fn allowed(rule: &AlertRule) -> Option<i128> {
     let of_burn = matches!(rule.kind, RuleKind::BurnRate).then_some(rule.objective.as_ref()).flatten();
     of_burn.map(|objective| objective.allowed_billionths().into())
 }

@@ -14,6 +14,7 @@ pub mod rehearsal;
 pub mod sarif;
 pub mod span;
 mod timing;
+mod traffic;
 mod wording;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use crate::core::rules::Rules;
 
 pub use case_file::cases;
 pub use lint::check;
+pub use traffic::traffic;
 
 /// The rules that go by `name`: `document/rule`, else all of a document or SLO, else those called so in any document.
 pub fn named<'a>(rules: &'a Rules, name: &str) -> Vec<&'a AlertRule> {
