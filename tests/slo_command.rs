@@ -9,8 +9,9 @@ use serde_json::Value;
 
 /// Runs `plimsoll slo` and gives its exit code, standard output and standard error.
 fn slo(arguments: &[&str]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } =
-        Command::new(env!("CARGO_BIN_EXE_plimsoll")).arg("slo").args(arguments).output().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+    let output = command.arg("slo").args(arguments).env_remove("DATABASE_URL").output();
+    let Output { status, stdout, stderr } = output.unwrap();
     (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll::config::{Document, embedded_files, parse_rules};
-use plimsoll::core::alert::{AlertRule, Lag, LagUnit, Level, RuleKind, Side};
+use plimsoll::core::alert::{AlertRule, Composite, Feed, Lag, LagUnit, Level, Part, RuleKind, Side};
 use plimsoll::core::expr::{Atom, Comparison, Condition};
 use plimsoll::core::objective::{Indicator, Method, Objective, Period};
 use plimsoll::core::output::Transition;
@@ -300,4 +300,81 @@ fn little_traffic_is_told_from_the_hours_of_a_week() {
     let fast = burning(vec![tier("fast", 0, 144, 3_600, 300)], 999_000_000);
     let told = told(&fast, 69);
     assert_eq!(told.last(), Some(&("test/rule: fast".into(), one_fires.into())));
+}
+
+/// The request log and the prices together, at least 20 a second.
+fn throughput() -> Rules {
+    rules_with(|rule| {
+        rule.kind = RuleKind::Rate;
+        rule.feeds[0].bad = Condition::never();
+        rule.feeds.push(Feed { source: "commodity-prices".into(), ..rule.feeds[0].clone() });
+        // Before the first minute is whole there is no answer.
+        let floor = level("high", 20_000_000_000, "20/s", 60);
+        rule.levels = vec![Level { side: Side::Below, min_coverage_billionths: 1_000_000_000, ..floor }];
+    })
+}
+
+#[test]
+fn sources_add_up_and_none_may_be_forgotten() {
+    let text = "tests:
+  - name: the prices stop
+    rule: test/rule
+    events:
+      - {at: +0s, for: 10m, rate: 15/s, source: request-log}
+      - {at: +0s, for: 5m,  rate: 10/s, source: commodity-prices}
+      - {at: +10m, for: 5m, rate: 20/s, source: request-log}
+    expect:
+      - {at: +331s, transition: OPENED, said: +334s}
+      - {at: +720s, transition: RESOLVED}
+";
+    assert_passes(&throughput(), text);
+    let without = text.lines().filter(|line| !line.contains("commodity")).collect::<Vec<_>>().join("\n");
+    let wrong = cases(&Document { path: "case.yaml".into(), text: without }, &throughput()).unwrap_err();
+    assert!(wrong.to_string().contains("`commodity-prices` has no events"), "{wrong}");
+}
+
+#[test]
+fn every_kind_is_explained_in_words() {
+    let told = |change: &dyn Fn(&mut AlertRule)| {
+        let rules = rules_with(|rule| change(rule));
+        explain(&rules, rules.rule("test/rule").unwrap()).to_string()
+    };
+    let rules = throughput();
+    let rate = explain(&rules, rules.rule("test/rule").unwrap()).to_string();
+    assert!(rate.contains("high (critical, P0)  less than 20/s over 1 min"), "{rate}");
+    assert!(rate.contains("source     commodity-prices"), "{rate}");
+    let lag = told(&|rule| {
+        let lag = Lag { consumer_group: Some("billing".into()), unit: LagUnit::Seconds };
+        rule.kind = RuleKind::Lag { source: "request-log".into(), lag };
+        rule.feeds.clear();
+        rule.levels = vec![Level { for_s: 5, ..level("critical", 30_000_000_000, "30s", 1) }];
+    });
+    assert!(
+        lag.contains("the consumer group billing is more than 30s behind on request-log, for 5 s on end"),
+        "{lag}"
+    );
+    assert!(lag.contains("it keeps no counts of its own") && lag.contains("  6 s  "), "{lag}");
+    let health = told(&|rule| {
+        let part = Part {
+            rule: "platform/error-rate".into(),
+            weight_millionths: 500_000,
+            full_billionths: 0,
+            zero_billionths: 50_000_000,
+        };
+        rule.kind = RuleKind::Composite(Composite { parts: vec![part], min_weight_billionths: 0 });
+        rule.feeds.clear();
+        rule.levels = vec![Level { side: Side::Below, ..level("warning", 950_000_000, "95%", 45) }];
+    });
+    assert!(health.contains("0.5 x platform/error-rate (0 is good, 0.05 is bad)"), "{health}");
+    assert!(
+        health.contains("the score is below 95%") && health.contains("53 s"),
+        "its parts hold it back: {health}"
+    );
+    let budget = told(&|rule| {
+        rule.kind = RuleKind::Budget;
+        rule.objective = Some(objective(995_000_000));
+        rule.levels.clear();
+    });
+    assert!(budget.contains("the error budget is 0.5 %, 3 h 36 min of full outage"), "{budget}");
+    assert!(budget.contains("It raises no alerts") && !budget.contains("It resolves"), "{budget}");
 }

@@ -102,6 +102,7 @@ fn case(node: &Node, rules: &Rules, diagnostics: &mut Diagnostics) -> Option<Cas
     let mut expected: Vec<Expected> =
         nodes.iter().filter_map(|line| expectation(line, &frame, diagnostics)).collect();
     expected.sort_by_key(|expected| expected.at_s);
+    check_sources(keys.place, &frame, &series, diagnostics);
     if diagnostics.list.len() > mistakes_before {
         return None;
     }
@@ -136,6 +137,21 @@ fn alone(rules: &Rules, tested: &[AlertRule]) -> Rules {
     alone.sources.retain(|source| read.contains(&source.name));
     alone.sources.iter_mut().for_each(|source| source.rollups.clear());
     alone
+}
+
+/// A rule over several sources is judged by the slowest, and one without events has no time at all.
+fn check_sources(place: &Place, frame: &Frame<'_>, series: &[Series], diagnostics: &mut Diagnostics) {
+    let sources = &frame.rules.sources;
+    let has_events = |name: &str| {
+        series.iter().any(|one| sources.get(usize::from(one.source)).is_some_and(|s| s.name == name))
+    };
+    let joint = frame.tested.iter().filter(|rule| rule.feeds.len() > 1);
+    let names: BTreeSet<&str> = joint.flat_map(|rule| &rule.feeds).map(|feed| feed.source.as_str()).collect();
+    for name in names.into_iter().filter(|name| !has_events(name)) {
+        let message = format!("`{name}` has no events, so the rule would never be judged");
+        let help = format!("add `{{at: ..., count: 1, source: {name}}}`");
+        diagnostics.push(place, Problem::new(message, help));
+    }
 }
 
 fn check_size(

@@ -301,21 +301,7 @@ impl Display for Explanation {
         self.write_levels(f)?;
         self.write_reactions(f)?;
         writeln!(f)?;
-        let (hold, silent) = (span(self.hold_s), span(self.no_data_after_s));
-        writeln!(
-            f,
-            "  It resolves once no level has been crossed for {hold}, by counts that are final: events up to"
-        )?;
-        writeln!(
-            f,
-            "  {} late are waited for. Without an answer for {silent} it resolves as",
-            span(self.out_of_order_s)
-        )?;
-        writeln!(
-            f,
-            "  NO_DATA_TIMEOUT. Later events correct or take back breaches of the last {}.",
-            span(self.correct_within_s)
-        )?;
+        self.write_end(f)?;
         self.write_cost(f)
     }
 }
@@ -379,6 +365,28 @@ impl Explanation {
             )?;
             write_table(f, &rows)?;
         }
+        Ok(())
+    }
+
+    fn write_end(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.levels.is_empty() {
+            return Ok(());
+        }
+        let (hold, silent) = (span(self.hold_s), span(self.no_data_after_s));
+        writeln!(
+            f,
+            "  It resolves once no level has been crossed for {hold}, by counts that are final: events up to"
+        )?;
+        writeln!(
+            f,
+            "  {} late are waited for. Without an answer for {silent} it resolves as",
+            span(self.out_of_order_s)
+        )?;
+        writeln!(
+            f,
+            "  NO_DATA_TIMEOUT. Later events correct or take back breaches of the last {}.",
+            span(self.correct_within_s)
+        )?;
         Ok(())
     }
 

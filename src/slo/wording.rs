@@ -58,3 +58,35 @@ fn side_of_words(text: &str) -> Option<Side> {
         (true, true) | (false, false) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Document;
+    use crate::slo::place::Places;
+
+    /// The line it complains of.
+    fn complains(text: &str) -> Option<usize> {
+        let places = Places::of(&[Document { path: "a.yaml".into(), text: text.into() }]);
+        let mut findings = Vec::new();
+        places.roots().iter().for_each(|root| contradictions(root, &mut findings));
+        assert!(findings.len() < 2, "{findings:?}");
+        findings.first().map(|found| found.line)
+    }
+
+    #[test]
+    fn a_comparison_is_held_against_its_nearest_description() {
+        // As in the example of the OpenSLO specification.
+        let example = "spec:
+  description: If the burn rate exceeds 2
+  condition: {kind: burnrate, op: lte, threshold: 2}
+";
+        assert_eq!(complains(example), Some(3));
+        assert_eq!(complains(&example.replace("lte", "gt")), None);
+        assert_eq!(complains("{description: Lag below 5 s., objectives: [{op: lt, value: 5}]}"), None);
+        assert_eq!(complains("{summary: fewer than wanted, warning: {above: 5%}}"), Some(1));
+        assert_eq!(complains("{summary: more than one or less than none, warning: {above: 5%}}"), None);
+        let inner = "{description: more than 5, rules: [{summary: drops under 5, low: {below: 5}}]}";
+        assert_eq!(complains(inner), None, "the inner words count");
+    }
+}
