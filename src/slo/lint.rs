@@ -154,6 +154,10 @@ fn coarse_panes(rule: &AlertRule, level: &Level) -> Option<Found> {
 }
 
 fn one_event_decides(rule: &AlertRule, level: &Level) -> Option<Found> {
+    if rule.has_slices() {
+        // It counts time, however few the events.
+        return None;
+    }
     let fewest = level.min_events.max(1);
     let (events, threshold) = (i128::from(fewest), i128::from(level.threshold_billionths));
     let decides = match (&rule.kind, level.side) {

@@ -24,7 +24,7 @@ pub fn traffic(rules: &Rules, documents: &[Document], hours: &BTreeMap<String, V
     for rule in &rules.alerts {
         let [feed] = rule.feeds.as_slice() else { continue };
         let Some(hours) = hours.get(&feed.source).filter(|hours| !hours.is_empty()) else { continue };
-        if !feed.group_by.is_empty() || feed.filter != Condition::True {
+        if !feed.group_by.is_empty() || feed.filter != Condition::True || rule.has_slices() {
             continue;
         }
         for level in &rule.levels {
