@@ -86,7 +86,7 @@ impl Deployment {
     }
 
     pub fn write_config(&self, settings: &Settings) {
-        for part in ["sources", "alerts"] {
+        for part in ["sources", "slos", "alerts"] {
             let to = self.folder().join(part);
             fs::create_dir_all(&to).unwrap();
             for file in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("config").join(part)).unwrap()
@@ -106,9 +106,10 @@ impl Deployment {
         fs::write(self.folder().join("plimsoll.yaml"), yaml).unwrap();
     }
 
-    /// An `AlertRules` document instead of those that ship, as `alerts/platform.yaml`.
+    /// An `AlertRules` document instead of the rules and objectives that ship, as `alerts/platform.yaml`.
     pub fn write_only_rules(&self, text: &str) {
         let alerts = self.folder().join("alerts");
+        fs::remove_dir_all(self.folder().join("slos")).unwrap();
         for file in fs::read_dir(&alerts).unwrap() {
             let file = file.unwrap();
             if file.file_name() != "severities.yaml" {
