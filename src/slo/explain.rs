@@ -26,6 +26,8 @@ pub struct Explanation {
     /// What the number is that levels are compared with.
     pub number: String,
     pub levels: Vec<LevelFacts>,
+    /// What `detected_within_s` is made of.
+    pub detection: String,
     pub hold_s: i64,
     pub no_data_after_s: i64,
     pub correct_within_s: i64,
@@ -82,6 +84,7 @@ pub fn explain(rules: &Rules, rule: &AlertRule) -> Explanation {
         counts: rule.feeds.iter().filter_map(|feed| counts(rules, rule, feed)).collect(),
         number: number(rules, rule),
         levels: rule.levels.iter().map(|level| level_facts(rules, rule, level)).collect(),
+        detection: detection(rule, out_of_order_s, idle_after_s),
         hold_s: rule.hold_s,
         no_data_after_s: rule.no_data_after_s,
         correct_within_s: rule.correct_within_s,
@@ -171,6 +174,23 @@ fn number(rules: &Rules, rule: &AlertRule) -> String {
             format!("the weighted mean of the scores of {}", parts.join(", "))
         }
     }
+}
+
+fn detection(rule: &AlertRule, out_of_order_s: i64, idle_after_s: i64) -> String {
+    let condition = match rule.kind {
+        RuleKind::Lag { .. } => return "`for`, and 1 s, for lags are sampled each second".into(),
+        RuleKind::BurnRate => "the time a full outage takes, `for`",
+        RuleKind::Count => "the window (not for a count above), `for`",
+        RuleKind::Absence => "the threshold, `for`",
+        RuleKind::Ratio
+        | RuleKind::Quantile { .. }
+        | RuleKind::Freshness { .. }
+        | RuleKind::Rate
+        | RuleKind::Budget
+        | RuleKind::Composite(_) => "the window, `for`",
+    };
+    let (late, idle) = (span(out_of_order_s), span(idle_after_s));
+    format!("{condition}, 1 s, out_of_order ({late}), idle_after ({idle}) should a partition fall silent")
 }
 
 fn field(rules: &Rules, rule: &AlertRule, slot: usize) -> String {
@@ -333,13 +353,7 @@ impl Explanation {
         }
         writeln!(f)?;
         write_table(f, &rows)?;
-        writeln!(
-            f,
-            "    detected within: the time above it takes, 1 s to judge, out_of_order ({}), and idle_after ({})\n    \
-             should a partition fall silent",
-            span(self.out_of_order_s),
-            span(self.idle_after_s)
-        )
+        writeln!(f, "    detected within: {}", self.detection)
     }
 
     /// After how long each trouble is told, and its end.
