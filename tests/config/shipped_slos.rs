@@ -35,6 +35,7 @@ fn shipped_objectives_load() {
     let expected = [
         ("consumer-lag/lag", "streaming", 990_000_000, 7),
         ("ml-inference/p95", "ml", 950_000_000, 7),
+        ("platform-health/health", "platform", 990_000_000, 7),
         ("requests-4xx/4xx", "platform", 950_000_000, 7),
         ("requests-5xx/5xx", "platform", 999_000_000, 30),
         ("requests-failed/failed", "platform", 999_000_000, 30),

@@ -93,7 +93,7 @@ fn difference(scenario: &Scenario, ask: &Ask, told: &[Judged], expected: &[Judge
         };
         return Some(format!("core alone\n{}\noracle alone\n{}", only(told, expected), only(expected, told)));
     }
-    let beside = told.iter().zip(expected).find_map(|(told, expected)| {
+    told.iter().zip(expected).find_map(|(told, expected)| {
         let is_right = |wrong: bool, what: &str| wrong.then(|| format!("{what}: {told:?}, not {expected:?}"));
         let opens_early = !matches!(ask.what, What::Rate | What::Absence);
         let opened = scenario.is_calm() && (scenario.is_in_order() || !opens_early);
@@ -110,8 +110,7 @@ fn difference(scenario: &Scenario, ask: &Ask, told: &[Judged], expected: &[Judge
         let bad_is_known = !by_histogram || ask.levels.len() == 1;
         is_right(off > may_be_off, "worst value")
             .or(is_right(bad_is_known && told.bad_total != expected.bad_total, "bad events"))
-    });
-    beside
+    })
 }
 
 /// What is told last holds all of the episode.
