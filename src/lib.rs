@@ -27,5 +27,6 @@ pub mod http;
 pub mod kafka;
 pub mod local;
 pub mod roles;
+pub mod slo;
 pub mod store;
 pub mod wire;

@@ -54,6 +54,10 @@ fn count_everything(metrics: &Metrics) {
     let lag = metrics.lag("request-log", 1);
     lag.messages.set(7);
     lag.seconds.set(0.25);
+    let lag = metrics.group_lag("billing", "request-log");
+    lag.messages.set(19);
+    lag.seconds.set(4.5);
+    metrics.group_lag_failures("billing").inc();
     metrics.watermark_delay_seconds("request-log", 11).set(2.0);
     metrics.flush_seconds(Role::Ingest).observe(0.003);
     metrics.commit_seconds(Role::Evaluate).observe(0.02);
@@ -108,7 +112,7 @@ fn the_metrics_page_is_what_prometheus_reads() {
     );
     assert!(page.ends_with("# EOF\n"), "{page}");
     let families = families(&page);
-    assert_eq!(families.len(), 28, "{families:#?}");
+    assert_eq!(families.len(), 31, "{families:#?}");
     let samples = page.lines().filter(|line| !line.starts_with('#'));
     for sample in samples {
         let (series, value) = sample.rsplit_once(' ').unwrap();
@@ -137,6 +141,9 @@ fn samples_have_the_names_of_the_documentation() {
         "plimsoll_dead_letters_total{source=\"request-log\",reason=\"OUT_OF_RANGE\"} 0",
         "plimsoll_source_lag_messages{source=\"request-log\",worker=\"1\"} 7",
         "plimsoll_source_lag_seconds{source=\"request-log\",worker=\"1\"} 0.25",
+        "plimsoll_consumer_group_lag_messages{group=\"billing\",source=\"request-log\"} 19",
+        "plimsoll_consumer_group_lag_seconds{group=\"billing\",source=\"request-log\"} 4.5",
+        "plimsoll_consumer_group_lag_failures_total{group=\"billing\"} 1",
         "plimsoll_source_watermark_delay_seconds{source=\"request-log\",shard=\"11\"} 2.0",
         "plimsoll_flush_seconds_count{role=\"ingest\"} 1",
         "plimsoll_commit_seconds_bucket{le=\"0.025\",role=\"evaluate\"} 1",
@@ -176,6 +183,18 @@ fn a_shard_that_left_is_no_longer_shown() {
     assert!(metrics.text().unwrap().contains("shard=\"11\""), "the other shard stays");
     metrics.forget_shard(11, ["request-log"], ["request_log_hourly"]);
     assert!(!metrics.text().unwrap().contains("shard="));
+}
+
+#[test]
+fn a_lag_that_is_unknown_is_not_shown() {
+    let metrics = Metrics::new();
+    count_everything(&metrics);
+    metrics.group_lag("billing", "prices").messages.set(1);
+    metrics.forget_group_lag("billing", "request-log");
+    let page = metrics.text().unwrap();
+    assert!(!page.contains("group=\"billing\",source=\"request-log\""), "{page}");
+    assert!(page.contains("plimsoll_consumer_group_lag_messages{group=\"billing\",source=\"prices\"} 1"));
+    assert!(page.contains("plimsoll_consumer_group_lag_failures_total{group=\"billing\"} 1"), "{page}");
 }
 
 #[test]

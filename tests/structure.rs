@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const MOST_LINES: usize = 500;
 
 /// Every folder and file directly in `src`, and what it is there for.
-const ROOMS: [(&str, &str); 14] = [
+const ROOMS: [(&str, &str); 15] = [
     ("cli", "arguments, one file per command"),
     ("config", "documents -> validated model"),
     ("core", "the pure middle: fold, shard, judging of rules"),
@@ -18,6 +18,7 @@ const ROOMS: [(&str, &str); 14] = [
     ("local", "a broker and a database of one's own"),
     ("report", "daily and weekly review"),
     ("roles", "loops that move data between core and world"),
+    ("slo", "rules explained, checked and tested before they run"),
     ("store", "Postgres: migrations, upserts, queries"),
     ("wire", "partials, changelog, outputs <-> bytes"),
     ("lib.rs", "names the rooms"),
@@ -25,10 +26,11 @@ const ROOMS: [(&str, &str); 14] = [
 ];
 
 /// Rooms that may use only some others, so that they can be read and tested alone.
-const MAY_USE: [(&str, &[&str]); 4] = [
+const MAY_USE: [(&str, &[&str]); 5] = [
     ("core", &["core"]),
     ("decode", &["core", "decode"]),
     ("http", &["core", "http"]),
+    ("slo", &["config", "core", "decode", "slo"]),
     ("wire", &["core", "wire"]),
 ];
 

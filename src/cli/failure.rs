@@ -14,6 +14,7 @@ use super::Format;
 /// The demo did not show what it is to show.
 pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 64;
+pub const DIFFERENT: u8 = 65;
 pub const UNREACHABLE: u8 = 69;
 pub const BROKEN: u8 = 70;
 
@@ -32,6 +33,10 @@ impl Failure {
         Failure { code: USAGE, text: text.to_string() }
     }
 
+    pub fn different(text: impl Display) -> Failure {
+        Failure { code: DIFFERENT, text: text.to_string() }
+    }
+
     pub fn unreachable(text: impl Display) -> Failure {
         Failure { code: UNREACHABLE, text: text.to_string() }
     }
@@ -43,7 +48,9 @@ impl Failure {
     pub fn print(&self, format: Format) {
         match format {
             Format::Text => eprintln!("{}", self.text),
-            Format::Json => eprintln!("{}", serde_json::json!({"error": self.text, "exit_code": self.code})),
+            Format::Json | Format::Sarif => {
+                eprintln!("{}", serde_json::json!({"error": self.text, "exit_code": self.code}))
+            }
         }
     }
 }

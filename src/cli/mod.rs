@@ -8,16 +8,17 @@ mod logging;
 mod pace;
 mod rules;
 mod run;
+mod slo;
 mod topics;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use plimsoll::config::settings::Secret;
-use plimsoll::config::{Loaded, Overrides, Surroundings};
+use plimsoll::config::{Diagnostics, Loaded, Overrides, Surroundings};
 
 pub use failure::Failure;
 
@@ -68,6 +69,8 @@ pub struct Global {
 pub enum Format {
     Text,
     Json,
+    /// SARIF 2.1.0, for code hosts: `plimsoll slo check` alone
+    Sarif,
 }
 
 #[derive(Subcommand)]
@@ -84,6 +87,9 @@ enum Command {
     /// Prepare the database
     #[command(subcommand)]
     Db(db::DbCommand),
+    /// Check, explain and test SLOs and rules, without Kafka and without a database
+    #[command(subcommand)]
+    Slo(slo::SloCommand),
 }
 
 pub fn main() -> ExitCode {
@@ -106,6 +112,9 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: &Cli) -> Result<(), Failure> {
     let global = &cli.global;
+    if global.format == Format::Sarif && !matches!(cli.command, Command::Slo(slo::SloCommand::Check(_))) {
+        return Err(Failure::usage("--format sarif is for `plimsoll slo check`; use text or json here"));
+    }
     match &cli.command {
         Command::Run(args) => {
             logging::start(global.format, "info");
@@ -128,6 +137,10 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
             logging::start(global.format, "warn");
             db::run(global, command)
         }
+        Command::Slo(command) => {
+            logging::start(global.format, "warn");
+            slo::run(global, command)
+        }
     }
 }
 
@@ -139,10 +152,14 @@ fn say(line: impl std::fmt::Display) {
 impl Global {
     /// Reads and checks the configuration folder.
     fn load(&self) -> Result<Loaded, Failure> {
+        Ok(self.load_folder(&self.config)?)
+    }
+
+    fn load_folder(&self, folder: &Path) -> Result<Loaded, Diagnostics> {
         let environment: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect();
-        Ok(plimsoll::config::load(&self.config, &environment, &surroundings(), &self.overrides())?)
+        plimsoll::config::load(folder, &environment, &surroundings(), &self.overrides())
     }
 
     fn overrides(&self) -> Overrides {

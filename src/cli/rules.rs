@@ -19,7 +19,7 @@ pub enum RulesCommand {
 }
 
 pub fn run(global: &Global, command: &RulesCommand) -> Result<(), Failure> {
-    let Loaded { settings, rules, documents } = global.load()?;
+    let Loaded { settings, rules, documents, .. } = global.load()?;
     let connection = Connection::new(&settings.kafka);
     connection.check(settings.kafka.connect_timeout)?;
     let topic = settings.topics.full_name(&settings.topics.rules);
@@ -55,7 +55,9 @@ pub fn run(global: &Global, command: &RulesCommand) -> Result<(), Failure> {
 
 fn show(version: i64, record: &RulesRecord, format: Format) {
     match format {
-        Format::Json => println!("{}", serde_json::json!({"version": version, "rules": record.rules})),
+        Format::Json | Format::Sarif => {
+            println!("{}", serde_json::json!({"version": version, "rules": record.rules}))
+        }
         Format::Text => {
             println!("# version {version}");
             for document in &record.documents {

@@ -7,6 +7,7 @@ use plimsoll::config::Loaded;
 use plimsoll::http::{Health, Metrics};
 use plimsoll::kafka::Connection;
 use plimsoll::roles::board::{self, RulesBoard};
+use plimsoll::roles::lag::LagBoard;
 use plimsoll::roles::run::{Roles, run as run_roles, stop_on_signals};
 use plimsoll::roles::{Context, Stop};
 use plimsoll::wire::rules::{RulesDocument, RulesRecord};
@@ -42,7 +43,7 @@ enum Role {
 }
 
 pub fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
-    let Loaded { settings, rules, documents } = global.load()?;
+    let Loaded { settings, rules, documents, .. } = global.load()?;
     let roles = match args.role {
         Role::All => Roles::ALL,
         Role::Ingest => Roles { ingest: true, evaluate: false, store: false },
@@ -70,6 +71,7 @@ pub fn run(global: &Global, args: &RunArgs) -> Result<(), Failure> {
         metrics: Metrics::new(),
         health: Health::new(),
         board: RulesBoard::new(version, in_force.rules),
+        lags: LagBoard::default(),
         stop,
     };
     Ok(run_roles(&context, roles, Some(end))?)

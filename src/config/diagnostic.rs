@@ -44,6 +44,13 @@ pub struct Diagnostic {
     pub help: String,
 }
 
+impl Diagnostic {
+    fn new(place: &Place, problem: Problem) -> Diagnostic {
+        let Problem { message, help } = problem;
+        Diagnostic { file: place.file.to_string(), line: place.line, message, help }
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
@@ -58,12 +65,17 @@ impl fmt::Display for Diagnostic {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diagnostics {
     pub list: Vec<Diagnostic>,
+    /// What is right and still worth saying. Shown only when nothing is wrong.
+    pub notes: Vec<Diagnostic>,
 }
 
 impl Diagnostics {
     pub fn push(&mut self, place: &Place, problem: Problem) {
-        let Problem { message, help } = problem;
-        self.list.push(Diagnostic { file: place.file.to_string(), line: place.line, message, help });
+        self.list.push(Diagnostic::new(place, problem));
+    }
+
+    pub fn note(&mut self, place: &Place, problem: Problem) {
+        self.notes.push(Diagnostic::new(place, problem));
     }
 
     /// The value of `result`; its problem is noted at `place`.

@@ -11,10 +11,12 @@ use super::{Document, Files, Loaded, parse};
 
 /// Larger files are no configuration.
 const MAX_FILE_BYTES: u64 = 4 << 20;
+/// Folders inside folders: deeper than any tree of documents, and an end to links that lead in a circle.
+const MAX_FOLDER_DEPTH: usize = 8;
 const SETTINGS_FILE: &str = "plimsoll.yaml";
-const RULE_FOLDERS: [&str; 2] = ["sources", "alerts"];
+const RULE_FOLDERS: [&str; 3] = ["sources", "slos", "alerts"];
 
-/// Reads `folder`: `plimsoll.yaml` (may be missing), `sources/*.yaml`, `alerts/*.yaml`.
+/// Reads `folder`: `plimsoll.yaml` (may be missing), and all YAML below `sources`, `slos` and `alerts`.
 ///
 /// # Errors
 /// Every mistake in every file, and every file that cannot be read.
@@ -56,6 +58,9 @@ pub fn embedded_files() -> Files {
         ("sources/ml-predictions.yaml", include_str!("../../config/sources/ml-predictions.yaml")),
         ("sources/platform-events.yaml", include_str!("../../config/sources/platform-events.yaml")),
         ("sources/request-log.yaml", include_str!("../../config/sources/request-log.yaml")),
+        ("slos/requests.yaml", include_str!("../../config/slos/requests.yaml")),
+        ("slos/services.yaml", include_str!("../../config/slos/services.yaml")),
+        ("slos/streaming.yaml", include_str!("../../config/slos/streaming.yaml")),
         ("alerts/platform.yaml", include_str!("../../config/alerts/platform.yaml")),
         ("alerts/severities.yaml", include_str!("../../config/alerts/severities.yaml")),
         ("alerts/streaming.yaml", include_str!("../../config/alerts/streaming.yaml")),
@@ -78,22 +83,32 @@ fn read_folder(folder: &Path, diagnostics: &mut Diagnostics) -> Files {
         }
     }
     if files.rules.is_empty() && diagnostics.list.is_empty() {
-        let help = "name the folder with --config DIR; it holds sources/*.yaml and alerts/*.yaml";
+        let help = "name the folder with --config DIR; YAML stands in its sources, slos and alerts";
         let place = Place::whole_file(&folder.to_string_lossy());
         diagnostics.push(&place, Problem::new("no sources or rules stand in this folder", help));
     }
     files
 }
 
-/// In the order of their names; a missing folder is empty.
+/// In the order of their names, folders inside too; a missing folder is empty.
 fn yaml_files(folder: &Path, diagnostics: &mut Diagnostics) -> Vec<PathBuf> {
-    let listed: io::Result<Vec<PathBuf>> = match fs::read_dir(folder) {
-        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    };
-    let mut paths = note_unreadable(folder, listed, diagnostics).unwrap_or_default();
-    paths.retain(|path| path.extension().is_some_and(|e| e == "yaml" || e == "yml"));
+    let (mut paths, mut open) = (Vec::new(), vec![(folder.to_owned(), 0)]);
+    while let Some((folder, depth)) = open.pop() {
+        let listed: io::Result<Vec<PathBuf>> = match fs::read_dir(&folder) {
+            Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let listed = note_unreadable(&folder, listed, diagnostics).unwrap_or_default();
+        let (folders, files): (Vec<_>, Vec<_>) = listed.into_iter().partition(|path| path.is_dir());
+        paths.extend(files.into_iter().filter(|p| p.extension().is_some_and(|e| e == "yaml" || e == "yml")));
+        // Names with a dot in front are not configuration: mounted volumes keep their versions there.
+        let shown =
+            |path: &PathBuf| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."));
+        if depth < MAX_FOLDER_DEPTH {
+            open.extend(folders.into_iter().filter(shown).map(|folder| (folder, depth + 1)));
+        }
+    }
     paths.sort();
     paths
 }

@@ -1,6 +1,7 @@
 //! Documents -> validated, typed model; every error at once.
 //!
-//! [`load`] reads a folder; [`parse`] and [`parse_rules`] do the same from texts and read nothing themselves.
+//! [`load`] reads a folder; [`parse`] and [`parse_rules`] do the same from texts and read nothing themselves, but for
+//! the system's time zones where a calendar window names one.
 
 mod aggregate;
 mod alert;
@@ -20,18 +21,20 @@ mod maintenance;
 mod manifest;
 mod name;
 mod properties;
-mod quantity;
-mod reader;
+pub(crate) mod quantity;
+pub(crate) mod reader;
 mod reference;
 mod rollup;
 mod rule;
 mod rules;
+mod service;
 pub mod settings;
 mod settings_file;
 mod severity;
+pub mod slo;
 mod source;
 mod threshold;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use condition::condition;
 pub use diagnostic::{Diagnostic, Diagnostics};
@@ -65,7 +68,7 @@ impl fmt::Debug for Document {
 pub struct Files {
     /// `plimsoll.yaml`; None: every setting has its default.
     pub settings: Option<Document>,
-    /// Sources, alert rules, severities and maintenance, in any order.
+    /// Sources, SLOs, alert rules, severities and maintenance, in any order.
     pub rules: Vec<Document>,
 }
 
@@ -76,6 +79,8 @@ pub struct Loaded {
     pub rules: Rules,
     /// The rule files as they were read. The settings file is not among them: it may hold secrets.
     pub documents: Vec<Document>,
+    /// What is right and still worth saying, such as burn-rate tiers an objective cannot use; by file and line.
+    pub notes: Vec<Diagnostic>,
 }
 
 /// The configuration made of `files`.
@@ -93,7 +98,9 @@ pub fn parse(files: Files, outside: &Outside<'_>) -> Result<Loaded, Diagnostics>
     let settings = settings_file::settings(roots.first(), outside, &mut diagnostics);
     let nodes = nodes(&files.rules, &mut diagnostics);
     let rules = rules::rules(&nodes, Some(&settings.topics), &mut diagnostics);
-    diagnostics.finish(rules.map(|rules| Loaded { settings, rules, documents: files.rules }))
+    let mut notes = std::mem::take(&mut diagnostics.notes);
+    notes.sort();
+    diagnostics.finish(rules.map(|rules| Loaded { settings, rules, documents: files.rules, notes }))
 }
 
 /// The rules made of `documents`, without settings.
@@ -107,6 +114,12 @@ pub fn parse_rules(documents: &[Document]) -> Result<Rules, Diagnostics> {
     diagnostics.finish(rules)
 }
 
+/// One a document. A list at the top is a list of documents, as OpenSLO's own tools read it.
 fn nodes(documents: &[Document], diagnostics: &mut Diagnostics) -> Vec<yaml::Node> {
-    documents.iter().flat_map(|d| yaml::documents(&d.path, &d.text, diagnostics)).collect()
+    let nodes = documents.iter().flat_map(|d| yaml::documents(&d.path, &d.text, diagnostics));
+    let each = |node: yaml::Node| match node.value {
+        yaml::Value::List(items) => items,
+        _ => vec![node],
+    };
+    nodes.flat_map(each).collect()
 }

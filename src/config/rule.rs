@@ -224,7 +224,7 @@ pub fn runbook(node: &Node) -> Result<String, Problem> {
 }
 
 /// A text whose placeholders all have a meaning.
-fn summary(template: &str, group: &[&str]) -> Result<String, Problem> {
+pub fn summary(template: &str, group: &[&str]) -> Result<String, Problem> {
     const PLACEHOLDERS: [&str; 4] = ["value", "window", "level", "rule"];
     if template.len() > MAX_SUMMARY_BYTES {
         let message = format!("longer than {MAX_SUMMARY_BYTES} bytes");

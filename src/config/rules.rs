@@ -3,17 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::alert::{Sources, alert_rules};
-use super::diagnostic::{Diagnostics, Place, Problem};
+use super::diagnostic::{Diagnostics, Place, Problem, suggestion};
 use super::kind::RULE_KEYS;
 use super::maintenance::maintenance;
 use super::manifest::{self, Kind, Manifest};
 use super::reference::Objectives;
+use super::service::service;
 use super::settings::TopicSettings;
 use super::settings_file::own_topics;
 use super::severity::{default_severities, severities};
+use super::slo::{Known, Placed, Slis, sli, slo};
 use super::source::{Declared, source};
 use super::yaml::Node;
-use crate::core::rules::Rules;
+use crate::core::alert::{AlertRule, RuleKind, Severities};
+use crate::core::objective::Indicator;
+use crate::core::rules::{Rules, Service};
 
 /// The rules made of `nodes`, one a document. None, and noted, when something is wrong.
 pub fn rules(nodes: &[Node], topics: Option<&TopicSettings>, diagnostics: &mut Diagnostics) -> Option<Rules> {
@@ -39,13 +43,23 @@ pub fn rules(nodes: &[Node], topics: Option<&TopicSettings>, diagnostics: &mut D
     }
     let by_name: Sources<'_> =
         declared.iter().map(|(name, declared)| (*name, declared.as_ref().map(|d| &d.source))).collect();
-    let objectives = Objectives::default();
+    let mut services: Vec<_> = of(Kind::Service).map(|d| service(d, diagnostics)).collect();
+    services.sort_by(|a, b| a.name.cmp(&b.name));
+    let placed = objectives(&manifests, &by_name, &services, &severities, diagnostics);
+    let mistakes_before_alerts = diagnostics.list.len();
+    let is_read = |slo: &str| placed.iter().any(|placed| placed.rule.document == slo);
+    let unreadable = of(Kind::Slo).filter(|d| !is_read(&d.name)).map(|d| d.name.clone()).collect();
+    let objectives =
+        Objectives { rules: placed.iter().map(|placed| placed.rule.clone()).collect(), unreadable };
     let mut alerts = alert_rules(of(Kind::AlertRules), &by_name, &severities, objectives, diagnostics);
+    let alerts_are_whole = diagnostics.list.len() == mistakes_before_alerts;
+    check_scores(&placed, &alerts, alerts_are_whole, diagnostics);
     // A rule that could not be read may be about any service.
-    let services: Option<BTreeSet<&str>> = (diagnostics.list.len() == mistakes_before)
-        .then(|| alerts.iter().filter_map(|rule| rule.service.as_deref()).collect());
+    let of_rules = alerts.iter().filter_map(|rule| rule.service.as_deref());
+    let known: Option<BTreeSet<&str>> = (diagnostics.list.len() == mistakes_before)
+        .then(|| of_rules.chain(services.iter().map(|service| service.name.as_str())).collect());
     let mut maintenance: Vec<_> =
-        of(Kind::Maintenance).filter_map(|d| maintenance(d, services.as_ref(), diagnostics)).collect();
+        of(Kind::Maintenance).filter_map(|d| maintenance(d, known.as_ref(), diagnostics)).collect();
     if diagnostics.list.len() > mistakes_before {
         return None;
     }
@@ -53,7 +67,54 @@ pub fn rules(nodes: &[Node], topics: Option<&TopicSettings>, diagnostics: &mut D
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     alerts.sort_by(|a, b| (&a.document, &a.name).cmp(&(&b.document, &b.name)));
     maintenance.sort_by(|a, b| a.name.cmp(&b.name));
-    Some(Rules { sources, alerts, severities, services: Vec::new(), maintenance })
+    Some(Rules { sources, alerts, severities, services, maintenance })
+}
+
+/// Those of all SLOs that are right; the others are noted.
+fn objectives<'m>(
+    manifests: &'m [Manifest<'m>],
+    sources: &'m Sources<'m>,
+    services: &[Service],
+    severities: &'m Severities,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Placed<'m>> {
+    let of = |kind: Kind| manifests.iter().filter(move |manifest| manifest.kind == kind);
+    let slis: Slis<'_> =
+        of(Kind::Sli).map(|d| (d.name.as_str(), sli(d.spec, sources, diagnostics))).collect();
+    let services = services.iter().map(|service| service.name.as_str()).collect();
+    let known = Known { sources, slis: &slis, services: &services, severities };
+    of(Kind::Slo).flat_map(|d| slo(d, &known, diagnostics)).collect()
+}
+
+/// An objective may be about the score of a COMPOSITE alone. `alerts_are_whole`: no rule is missing for mistakes of its
+/// own.
+fn check_scores(
+    objectives: &[Placed<'_>],
+    alerts: &[AlertRule],
+    alerts_are_whole: bool,
+    diagnostics: &mut Diagnostics,
+) {
+    for Placed { rule, place } in objectives {
+        let find = |full_name: &str| alerts.iter().find(|other| other.full_name() == full_name);
+        let Some(Indicator::Composite { rule: scored, .. }) = rule.objective.as_ref().map(|o| &o.indicator)
+        else {
+            continue;
+        };
+        let problem = match find(scored).map(|scored| &scored.kind) {
+            Some(RuleKind::Composite(_)) => continue,
+            None if !alerts_are_whole => continue,
+            Some(kind) => {
+                let message = format!("`{scored}` is a {}: only a COMPOSITE has a score", kind.name());
+                Problem::new(message, "name a COMPOSITE")
+            }
+            None => {
+                let names: Vec<String> = alerts.iter().map(AlertRule::full_name).collect();
+                let help = suggestion(scored, names.iter().map(String::as_str));
+                Problem::new(format!("no rule is called `{scored}`"), help)
+            }
+        };
+        diagnostics.push(place, problem);
+    }
 }
 
 fn check_names(manifests: &[Manifest<'_>], diagnostics: &mut Diagnostics) {

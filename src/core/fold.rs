@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::aggregate::{Measure, Position, age_us};
 use super::event::{Event, Invalid, Reason, Value as EventValue};
 use super::key::{Key, pack};
-use super::partial::{CellsDelta, Clock, Delta, DeltaBody, Gap, HourDelta, add_exemplar};
+use super::partial::{CellsDelta, Clock, Delta, DeltaBody, Gap, HourDelta, LagSample, add_exemplar};
 use super::plan::{Body, Cells, Measured, Plan, Value, cell_of};
 use super::sketch::histogram::Histogram;
 use super::source::{Aggregate, HISTOGRAM_LIMIT, Source};
@@ -25,6 +25,8 @@ pub struct Fold {
     /// Packed (projection, pane, key) -> what is pending for it. Sorted before anything leaves.
     pending: HashMap<Box<[u8]>, Pending>,
     events: u64,
+    /// How far watched groups are behind: projection, second and samples.
+    lags: Vec<(u16, i64, Vec<LagSample>)>,
     scratch: Vec<u8>,
     address: Vec<u8>,
 }
@@ -95,6 +97,7 @@ impl Fold {
             partitions: BTreeMap::new(),
             pending: HashMap::new(),
             events: 0,
+            lags: Vec::new(),
             scratch: Vec::new(),
             address: Vec::new(),
         }
@@ -126,6 +129,7 @@ impl Fold {
         self.partitions.clear();
         self.pending.clear();
         self.events = 0;
+        self.lags.clear();
     }
 
     /// Folds one event. The event's slots are of the source `id.0`; `now_us` is the wall clock.
@@ -223,6 +227,17 @@ impl Fold {
         }
     }
 
+    /// Takes samples of a lag projection, told with the next flush of every clock; only those of partitions that are
+    /// assigned here, so that each is told by one worker. `second` of log time is when they were taken.
+    pub fn lag(&mut self, projection: u16, second: i64, samples: &[LagSample]) {
+        let source = self.plan.projections[usize::from(projection)].source as u16;
+        let is_here = |sample: &&LagSample| self.partitions.contains_key(&(source, sample.partition));
+        let here: Vec<LagSample> = samples.iter().filter(is_here).copied().collect();
+        if !here.is_empty() {
+            self.lags.push((projection, second, here));
+        }
+    }
+
     /// Deltas that wait for the next flush, and events in them.
     pub fn pending(&self) -> (usize, u64) {
         (self.pending.len(), self.events)
@@ -253,6 +268,7 @@ impl Fold {
         }
         self.events = 0;
         if every_clock {
+            self.tell_lags(&mut deltas);
             self.announce_ungrouped(&mut deltas);
         }
         let mut clocks = vec![Vec::new(); self.shards as usize];
@@ -272,6 +288,17 @@ impl Fold {
 }
 
 impl Fold {
+    /// Lags have no group either.
+    fn tell_lags(&mut self, deltas: &mut [Vec<Delta>]) {
+        for (projection, second, samples) in std::mem::take(&mut self.lags) {
+            let spread = self.plan.projections[usize::from(projection)].spread;
+            let key = Key::from_packed(&[]);
+            let shard = Key::shard(key.packed(), spread, self.shards) as usize;
+            let body = DeltaBody::Lag(samples);
+            deltas[shard].push(Delta { projection, key, pane: second, body });
+        }
+    }
+
     /// Tells the shard that holds what has no group that it does: silence is judged too, and leaves no other trace.
     fn announce_ungrouped(&self, deltas: &mut [Vec<Delta>]) {
         let sources: BTreeSet<usize> =

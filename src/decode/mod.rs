@@ -5,10 +5,10 @@
 //! - A record is an event when every declared field is right: an invalid optional field makes the record invalid too.
 //! - When several fields are wrong, the one declared first is named, so a record has one reason however it is written.
 
-mod field;
+pub(crate) mod field;
 mod json;
-mod number;
-mod timestamp;
+pub(crate) mod number;
+pub(crate) mod timestamp;
 
 use crate::core::event::{Event, Invalid};
 use crate::core::source::{Format, Source};

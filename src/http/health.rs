@@ -18,6 +18,7 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 pub enum Component {
     Rules,
     Ingest(u32),
+    Lag,
     Evaluate(u32),
     Store,
 }
@@ -27,6 +28,7 @@ impl fmt::Display for Component {
         match self {
             Component::Rules => f.write_str("rules"),
             Component::Ingest(worker) => write!(f, "ingest/{worker}"),
+            Component::Lag => f.write_str("lag"),
             Component::Evaluate(worker) => write!(f, "evaluate/{worker}"),
             Component::Store => f.write_str("store"),
         }

@@ -105,6 +105,18 @@ pub(super) struct SourceWorkerLabels {
     pub worker: u32,
 }
 
+/// A process sees only the partitions it reads; the sum over replicas is the group's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct GroupSourceLabels {
+    pub group: String,
+    pub source: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct GroupLabels {
+    pub group: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct SourceShardLabels {
     pub source: String,

@@ -42,6 +42,9 @@ struct Shared {
     dead_letters: Family<DeadLetterLabels, Counter>,
     lag_messages: Family<SourceWorkerLabels, Gauge>,
     lag_seconds: Family<SourceWorkerLabels, SecondsGauge>,
+    group_lag_messages: Family<GroupSourceLabels, Gauge>,
+    group_lag_seconds: Family<GroupSourceLabels, SecondsGauge>,
+    group_lag_failures: Family<GroupLabels, Counter>,
     watermark_delay_seconds: Family<SourceShardLabels, SecondsGauge>,
     flush_seconds: Family<RoleLabels, Histogram>,
     commit_seconds: Family<RoleLabels, Histogram>,
@@ -104,6 +107,19 @@ impl Metrics {
             lag_messages: add
                 .counted("source_lag_messages", "Records not yet read, over the partitions of a worker"),
             lag_seconds: add.timed("source_lag", "Age of the oldest record not yet read", Family::default()),
+            group_lag_messages: add.counted(
+                "consumer_group_lag_messages",
+                "Messages a watched group has not committed, over the partitions this process reads",
+            ),
+            group_lag_seconds: add.timed(
+                "consumer_group_lag",
+                "Age of the oldest of these messages",
+                Family::default(),
+            ),
+            group_lag_failures: add.counted(
+                "consumer_group_lag_failures",
+                "Times the broker did not say how far a watched group is",
+            ),
             watermark_delay_seconds: add.timed(
                 "source_watermark_delay",
                 "Log time minus watermark of a source in a shard",
@@ -191,6 +207,25 @@ impl Metrics {
             messages: self.shared.lag_messages.get_or_create_owned(&labels),
             seconds: self.shared.lag_seconds.get_or_create_owned(&labels),
         }
+    }
+
+    pub fn group_lag(&self, group: &str, source: &str) -> LagMetrics {
+        let labels = GroupSourceLabels { group: group.to_owned(), source: source.to_owned() };
+        LagMetrics {
+            messages: self.shared.group_lag_messages.get_or_create_owned(&labels),
+            seconds: self.shared.group_lag_seconds.get_or_create_owned(&labels),
+        }
+    }
+
+    /// Takes it off the page: it is not known, or not watched any more.
+    pub fn forget_group_lag(&self, group: &str, source: &str) {
+        let labels = GroupSourceLabels { group: group.to_owned(), source: source.to_owned() };
+        self.shared.group_lag_messages.remove(&labels);
+        self.shared.group_lag_seconds.remove(&labels);
+    }
+
+    pub fn group_lag_failures(&self, group: &str) -> Counter {
+        self.shared.group_lag_failures.get_or_create_owned(&GroupLabels { group: group.to_owned() })
     }
 
     pub fn watermark_delay_seconds(&self, source: &str, shard: u32) -> SecondsGauge {

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
-use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
+use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batch::{Fetched, QueuedConsumer, Record};
-use super::error::{consumer_error, failed, failed_with, is_passing, partition_error};
-use super::list::{add_start, committed_of, partition_list, start_list};
+use super::error::{consumer_error, failed, partition_error};
+use super::group_offsets::committed_offsets;
+use super::list::{add_start, partition_list, start_list};
 use super::membership::{GroupContext, Rebalance};
 use super::slot::{self, Slot};
 use super::{Committed, Connection, ConsumerGroupMetadata, KafkaError, Start, TopicPartition};
@@ -311,25 +312,7 @@ impl GroupReader {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> Result<Vec<(TopicPartition, Option<Committed>)>, KafkaError> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let retry = match self.consumer.consumer().committed_offsets(partition_list(partitions), left) {
-                Ok(list) => match committed_of(partitions, &list) {
-                    Err(code) if is_passing(code) => code,
-                    Err(code) => return Err(failed_with("reading committed offsets", code)),
-                    Ok(committed) => return Ok(committed),
-                },
-                Err(ClientError::MetadataFetch(code)) if is_passing(code) => code,
-                Err(error) => return Err(failed("reading committed offsets")(error)),
-            };
-            if Instant::now() >= deadline {
-                let action = format!("reading committed offsets ({retry})");
-                return Err(KafkaError::TimedOut { action, waited: timeout });
-            }
-            // The coordinator moves or loads, or a transaction is about to end: nothing to wait for but time.
-            std::thread::sleep(Duration::from_millis(10).min(left));
-        }
+        committed_offsets(self.consumer.consumer(), partitions, timeout)
     }
 
     /// For each assigned partition the next offset this reader would hand out, transaction markers already passed.

@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::lag::Trails;
 use super::{Context, RoleError, wall_clock_us};
 use crate::core::aggregate::Position;
 use crate::core::event::{Event, Invalid, Reason};
 use crate::core::fold::{Assigned, Fold, FoldedOffset, PartitionId};
 use crate::core::identity::hash;
 use crate::core::partial::Gap;
-use crate::core::plan::Plan;
-use crate::core::shard::Violation;
-use crate::core::time::{MILLI_US, SECOND_US};
+use crate::core::plan::{Body, Plan};
+use crate::core::time::{MILLI_US, SECOND_US, second_of};
 use crate::decode::Decoder;
 use crate::http::{Component, LagMetrics, Role, SourceMetrics, State};
 use crate::kafka::{
@@ -53,6 +53,7 @@ struct Ingest {
     event: Event,
     spec_written: bool,
     lag: u64,
+    trails: Trails,
 }
 
 struct DeadLetter {
@@ -68,13 +69,7 @@ struct DeadLetter {
 /// Runs one worker until stopped. New rules make it begin anew; its partitions come back to it at once.
 pub fn run(context: &Context, worker: u32) -> Result<(), RoleError> {
     while !context.stop.is_raised() {
-        let (version, rules) = context.board.current();
-        let unusable = |error: crate::core::plan::PlanError| RoleError::Violation {
-            shard: -1,
-            offset: version,
-            violation: Violation::UnusableRules { version, reason: error.to_string() },
-        };
-        let plan = Arc::new(Plan::compile(version, rules).map_err(unusable)?);
+        let plan = context.plan()?;
         let open = || Ingest::open(context, worker, Arc::clone(&plan));
         super::patiently(context, Component::Ingest(worker), open)?.run()?;
     }
@@ -101,12 +96,13 @@ impl Ingest {
             admin,
             writer,
             fold: Fold::new(Arc::clone(&plan), shards),
-            plan,
             dead_letters: Vec::new(),
             dead_letter_bytes: 0,
             event: Event::default(),
             spec_written: false,
             lag: 0,
+            trails: Trails::new(context.lags.clone(), &plan),
+            plan,
             context: context.clone(),
         })
     }
@@ -130,6 +126,7 @@ impl Ingest {
             if every_clock {
                 observed = Instant::now();
                 self.observe(&reader)?;
+                self.tell_lags();
             }
             if every_clock || self.flush_is_due(flushed.elapsed()) {
                 flushed = Instant::now();
@@ -162,6 +159,7 @@ impl Ingest {
                     self.flush(reader, false)?;
                 }
                 self.discard();
+                self.trails.release();
                 reader.unassign(&partitions)?;
             }
             ReaderEvent::OffsetLost { partition, wanted } => self.declare_gap(reader, &partition, wanted)?,
@@ -197,8 +195,10 @@ impl Ingest {
                 max_event_us: metadata.max_event_us,
             };
             self.fold.assign(id, assigned, wall_clock_us());
+            self.trails.hold(id, &partition, next);
             starts.push((partition, Start::At(next)));
         }
+        self.trails.keep(|id| self.fold.next(id).is_some());
         Ok(starts)
     }
 
@@ -255,6 +255,7 @@ impl Ingest {
             };
             self.record(source, &record, now_us);
         })?;
+        self.trails.write();
         Ok(())
     }
 
@@ -265,6 +266,7 @@ impl Ingest {
         counters.messages_read.inc();
         let bytes = record.payload.map_or(0, <[u8]>::len);
         counters.read_bytes.inc_by(bytes as u64);
+        self.trails.note(id, record.offset, record.timestamp_ms.unwrap_or(now_us / MILLI_US));
         let limit = self.context.settings.limits.record_bytes;
         let decoded = if bytes > limit {
             let detail = format!("{bytes} bytes, more than limits.record ({limit})");
@@ -315,6 +317,7 @@ impl Ingest {
             let Some((id, _)) = self.identify(&partition) else { continue };
             let next = self.fold.next(id).unwrap_or(0);
             let position = positions.get(&partition).copied().flatten().unwrap_or(next).max(next);
+            self.trails.passed(id, position);
             let lag = u64::try_from(end - position).unwrap_or(0);
             self.fold.observe_end(id, lag, now_us);
             lag_of[usize::from(id.0)] += lag;
@@ -329,6 +332,18 @@ impl Ingest {
             gauges.seconds.set(behind_us as f64 / SECOND_US as f64);
         }
         Ok(())
+    }
+
+    /// How far the watched groups are behind, if that was found out a moment ago.
+    fn tell_lags(&mut self) {
+        let now_us = wall_clock_us();
+        for (at, projection) in (0u16..).zip(&self.plan.projections) {
+            if let Body::Lag(_) = projection.body
+                && let Some(sampled) = self.context.lags.newest(projection.id, now_us)
+            {
+                self.fold.lag(at, second_of(sampled.at_us), &sampled.samples);
+            }
+        }
     }
 
     /// Under lag a flush waits until its deltas are worth it; otherwise it comes on time.

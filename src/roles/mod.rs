@@ -4,6 +4,7 @@
 pub mod board;
 pub mod evaluate;
 pub mod ingest;
+pub mod lag;
 pub mod run;
 mod shard_slot;
 pub mod store;
@@ -13,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::settings::Settings;
+use crate::core::plan::Plan;
 use crate::core::shard::Violation;
 use crate::core::shard::checkpoint::RestoreError;
 use crate::http::{AbortCause, Component, Health, Metrics, Role};
@@ -22,6 +24,7 @@ use crate::kafka::{
 use crate::store::StoreError;
 use crate::wire::partial::PartialError;
 use board::RulesBoard;
+use lag::LagBoard;
 
 /// What every worker of this process shares.
 #[derive(Clone)]
@@ -31,6 +34,7 @@ pub struct Context {
     pub metrics: Metrics,
     pub health: Health,
     pub board: RulesBoard,
+    pub lags: LagBoard,
     pub stop: Stop,
 }
 
@@ -152,6 +156,17 @@ impl Context {
         format!("{}-{}-{instance}-{worker}", kafka.application, role.name())
     }
 
+    /// The rules in force, compiled.
+    fn plan(&self) -> Result<Arc<Plan>, RoleError> {
+        let (version, rules) = self.board.current();
+        let plan = Plan::compile(version, rules).map_err(|error| RoleError::Violation {
+            shard: -1,
+            offset: version,
+            violation: Violation::UnusableRules { version, reason: error.to_string() },
+        })?;
+        Ok(Arc::new(plan))
+    }
+
     pub fn group(&self, role: Role) -> String {
         format!("{}-{}", self.settings.kafka.application, role.name())
     }
@@ -217,7 +232,7 @@ fn role_of(component: Component) -> Role {
     match component {
         Component::Ingest(_) => Role::Ingest,
         Component::Evaluate(_) => Role::Evaluate,
-        // Neither writes to Kafka in transactions; the store is the nearer of the roles.
-        Component::Store | Component::Rules => Role::Store,
+        // None writes to Kafka in transactions; the store is the nearest of the roles.
+        Component::Store | Component::Rules | Component::Lag => Role::Store,
     }
 }

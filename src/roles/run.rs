@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{Context, RoleError, Stop, board, evaluate, ingest, store};
+use super::{Context, RoleError, Stop, board, evaluate, ingest, lag, store};
 use crate::http::{Component, HttpError, Served, State, serve};
 
 /// Which roles a process has.
@@ -86,6 +86,7 @@ fn components(context: &Context, roles: Roles, rules_end: Option<i64>) -> Vec<Co
     components.extend(rules_end.map(|_| Component::Rules));
     if roles.ingest {
         components.extend((0..workers).map(Component::Ingest));
+        components.push(Component::Lag);
     }
     if roles.evaluate {
         components.extend((0..workers).map(Component::Evaluate));
@@ -131,6 +132,7 @@ fn work(context: &Context, component: Component, rules_end: Option<i64>) -> Resu
             board::follow(&context.board, &context.connection, &topic, from, &context.health, &context.stop)
         }
         Component::Ingest(worker) => ingest::run(context, worker),
+        Component::Lag => lag::run(context),
         Component::Evaluate(worker) => evaluate::run(context, worker),
         Component::Store => match &context.settings.postgres.url {
             Some(url) => store::run(context, url),
@@ -187,6 +189,7 @@ fn panicked(component: Component) -> RoleError {
     let (role, worker) = match component {
         Component::Rules => ("rules", 0),
         Component::Ingest(worker) => ("ingest", worker),
+        Component::Lag => ("lag", 0),
         Component::Evaluate(worker) => ("evaluate", worker),
         Component::Store => ("store", 0),
     };

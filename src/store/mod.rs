@@ -73,6 +73,11 @@ impl Store {
         self.in_session(|session, schema| query::breaches(&mut session.client, schema, limit))
     }
 
+    /// Events of each final hour of the week up to the newest in an hourly table, all keys together.
+    pub fn hourly_events(&mut self, table: &str) -> Result<Vec<u64>, StoreError> {
+        self.in_session(|session, schema| query::hourly_events(&mut session.client, schema, table))
+    }
+
     fn in_session<T>(
         &mut self,
         act: impl FnOnce(&mut Session, &str) -> Result<T, StoreError>,

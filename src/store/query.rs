@@ -30,6 +30,18 @@ pub(super) fn breaches(client: &mut Client, schema: &str, limit: u32) -> Result<
     text_rows(client, &query)
 }
 
+/// Events of each final hour of the week up to the newest, all keys together; hours without a row are left out.
+pub(super) fn hourly_events(client: &mut Client, schema: &str, table: &str) -> Result<Vec<u64>, StoreError> {
+    let table = format!("{}.{}", ident(schema), ident(table));
+    let query = format!(
+        "SELECT sum(event_count)::bigint FROM {table} \
+         WHERE is_final AND bucket_start > (SELECT max(bucket_start) FROM {table}) - interval '7 days' \
+         GROUP BY bucket_start ORDER BY bucket_start"
+    );
+    let rows = client.query(&query, &[])?;
+    rows.iter().map(|row| Ok(row.try_get::<_, i64>(0)?.unsigned_abs())).collect()
+}
+
 fn text_rows(client: &mut Client, query: &str) -> Result<Vec<TextRow>, StoreError> {
     let messages = client.simple_query(query)?;
     let row = |message: &SimpleQueryMessage| match message {

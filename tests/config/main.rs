@@ -5,9 +5,13 @@ mod conditions;
 mod kinds;
 mod maintenance;
 mod mistakes;
+mod openslo;
 mod schema;
 mod settings;
 mod shipped;
+mod shipped_slos;
+mod slo_mistakes;
+mod slos;
 mod sources;
 
 use plimsoll::config::{
@@ -108,18 +112,40 @@ fn an_empty_folder_is_no_configuration() {
     assert!(said.contains("a.yaml: cannot be read"), "{said}");
 }
 
+#[test]
+fn folders_inside_are_read_and_hidden_ones_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str, name: &str| {
+        let path = folder.path().join("slos").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let service = |name: &str| {
+            format!("{{apiVersion: openslo/v1, kind: Service, metadata: {{name: {name}}}, spec: {{}}}}")
+        };
+        std::fs::write(path, service(name)).unwrap();
+    };
+    write("a.yaml", "a");
+    write("team/b.yml", "b");
+    write("team/of/c.yaml", "c");
+    write("team/notes.txt", "a");
+    write("..2026_01_01/a.yaml", "a");
+    let loaded = load_folder(folder.path().to_str().unwrap()).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let names: Vec<_> = loaded.rules.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     /// Whatever is cut out of the shipped files or put into them: rules or diagnostics, never a panic.
     #[test]
     fn no_text_panics(
-        file in 0usize..7,
+        file in any::<prop::sample::Index>(),
         at in any::<prop::sample::Index>(),
         cut in 0usize..40,
         put in prop_oneof![Just(String::new()), "[-{}\\[\\]:,\"'&*!|>#%@ \nü0a.]{1,6}"],
     ) {
         let mut documents = embedded_files().rules;
+        let file = file.index(documents.len());
         let text: Vec<char> = documents[file].text.chars().collect();
         let at = at.index(text.len());
         let end = (at + cut).min(text.len());

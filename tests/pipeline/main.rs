@@ -9,6 +9,7 @@ mod checkpoints;
 mod evaluation;
 mod hits;
 mod kinds;
+mod lags;
 mod limits;
 #[path = "../oracle/mod.rs"]
 mod oracle;

@@ -15,6 +15,7 @@ use plimsoll::kafka::Connection;
 use plimsoll::local::broker::MockBroker;
 use plimsoll::local::cache::free_port;
 use plimsoll::roles::board::RulesBoard;
+use plimsoll::roles::lag::LagBoard;
 use plimsoll::roles::run::{Roles, RunError, run};
 use plimsoll::roles::{Context, Stop, topics};
 
@@ -53,6 +54,7 @@ impl Engine {
             metrics: Metrics::new(),
             health: Health::new(),
             board: RulesBoard::new(0, rules.clone()),
+            lags: LagBoard::default(),
             stop: Stop::default(),
         };
         let inner = context.clone();

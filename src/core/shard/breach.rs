@@ -211,9 +211,9 @@ pub fn alert_key(document: &str, rule: &str, group: &[(String, String)]) -> Stri
 }
 
 fn summary(rule: &AlertRule, level: &Level, breach: &Breach) -> String {
-    let template = rule.summary.as_deref().unwrap_or("{rule}: {value} is {op} {threshold} over {window}");
+    let template = rule.summary.as_deref().unwrap_or(default_summary(&rule.kind));
     let mut text = template
-        .replace("{value}", &percent(breach.worst_value_billionths))
+        .replace("{value}", &figure(breach.worst_value_billionths, &breach.unit))
         .replace("{window}", &duration(level.window_s))
         .replace("{level}", &breach.level)
         .replace("{op}", breach.op)
@@ -225,10 +225,37 @@ fn summary(rule: &AlertRule, level: &Level, breach: &Breach) -> String {
     text
 }
 
-/// A share as people read it, to two digits: `5.25 %`.
-fn percent(billionths: i64) -> String {
-    let hundredths = (billionths + 50_000) / 100_000;
-    format!("{}.{:02} %", hundredths / 100, hundredths % 100)
+fn default_summary(kind: &RuleKind) -> &'static str {
+    match kind {
+        RuleKind::Ratio
+        | RuleKind::Quantile { .. }
+        | RuleKind::Freshness { .. }
+        | RuleKind::Count
+        | RuleKind::Rate => "{rule}: {value} is {op} {threshold} over {window}",
+        RuleKind::Absence => "{rule}: nothing came for {value}",
+        RuleKind::Lag { .. } | RuleKind::Composite(_) => "{rule}: {value} is {op} {threshold}",
+        RuleKind::BurnRate => "{rule}: the budget burns {value} times as fast as it may over {window}",
+        RuleKind::Budget => "{rule}: {value} of the budget is left, {op} {threshold}",
+    }
+}
+
+/// A value as people read it: shares in percent to two digits, everything else to three, with its unit.
+fn figure(billionths: i64, unit: &str) -> String {
+    if unit == "ratio" {
+        return format!("{} %", rounded(billionths, 10_000_000, 100));
+    }
+    let text = rounded(billionths, 1_000_000_000, 1_000);
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if unit == "1" { text.to_owned() } else { format!("{text} {unit}") }
+}
+
+/// `billionths` in units of `unit`, rounded half up to a fraction of `parts` (a power of ten).
+fn rounded(billionths: i64, unit: i64, parts: i64) -> String {
+    let count =
+        (i128::from(billionths) * i128::from(parts) * 2 + i128::from(unit)).div_euclid(2 * i128::from(unit));
+    let (sign, count) = (if count < 0 { "-" } else { "" }, count.unsigned_abs());
+    let parts = u128::from(parts.unsigned_abs());
+    format!("{sign}{}.{:0width$}", count / parts, count % parts, width = parts.ilog10() as usize)
 }
 
 fn duration(seconds: i64) -> String {
@@ -255,7 +282,17 @@ mod tests {
 
     #[test]
     fn figures_read_well() {
-        assert_eq!(percent(52_512_345), "5.25 %");
+        let table = [
+            (52_512_345, "ratio", "5.25 %"),
+            (-500_000_000, "ratio", "-50.00 %"),
+            (350_820_000_000, "ms", "350.82 ms"),
+            (4_000_000_000, "1", "4"),
+            (45_000_000_000, "s", "45 s"),
+            (14_400_499_999, "1", "14.4"),
+        ];
+        for (billionths, unit, text) in table {
+            assert_eq!(figure(billionths, unit), text);
+        }
         assert_eq!(
             (duration(45), duration(300), duration(7_200)),
             ("45 s".into(), "5 min".into(), "2 h".into())

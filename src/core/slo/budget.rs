@@ -5,6 +5,7 @@ use super::pane::{Sum, pane_width_s};
 use super::reading::{BILLION, narrow};
 use crate::core::objective::{Objective, Period};
 use crate::core::output::BudgetLeft;
+use crate::core::time::second_of;
 
 /// An objective's period as it stands at one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +65,9 @@ impl Budget {
 pub fn period_width_s(period: &Period) -> i64 {
     match period {
         Period::Rolling { length_s } => pane_width_s(*length_s),
-        Period::Calendar { .. } => {
-            let start_s = period.start_s(0);
-            let fits = |width: &i64| start_s % width == 0 && period.length_s() >= 2 * width;
+        Period::Calendar { start_us, zone, .. } => {
+            let is_whole = |width| second_of(*start_us) % width == 0 && zone.is_whole(width);
+            let fits = |width: &i64| is_whole(*width) && period.length_s() >= 2 * width;
             [86_400, 3_600, 600].into_iter().find(fits).unwrap_or(60)
         }
     }

@@ -48,6 +48,11 @@ impl Resolution {
         Resolution { tiers: keep_s.into_iter().collect() }
     }
 
+    /// (width, how long it is kept) in seconds, finest first.
+    pub fn tiers(&self) -> &[(i64, i64)] {
+        &self.tiers
+    }
+
     /// Seconds behind the watermark after which a count can no longer matter.
     pub fn horizon_s(&self) -> i64 {
         self.tiers.iter().map(|&(_, keep_s)| keep_s).max().unwrap_or(0)

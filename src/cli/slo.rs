@@ -1,0 +1,24 @@
+//! `plimsoll slo`
+
+mod check;
+mod explain;
+mod test;
+
+use clap::Subcommand;
+
+use super::{Failure, Format, Global, say};
+
+#[derive(Subcommand)]
+pub enum SloCommand {
+    Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
+    Test(test::TestArgs),
+}
+
+pub fn run(global: &Global, command: &SloCommand) -> Result<(), Failure> {
+    match command {
+        SloCommand::Check(args) => check::run(global, args),
+        SloCommand::Explain(args) => explain::run(global, args),
+        SloCommand::Test(args) => test::run(global, args),
+    }
+}
