@@ -246,3 +246,15 @@ fn a_stalled_partition_keeps_an_alert_open_until_it_is_known_to_idle() {
     assert_eq!(told_at(60), ["high from 26, opened 26, open"]);
     assert_eq!(told_at(70), ["high from 26, opened 26, recovered 46, resolved 46"]);
 }
+
+/// One source is read as it happens, the other 400 s behind: longer than the first one's counts are kept for itself.
+#[test]
+fn a_rule_over_two_sources_waits_for_the_slower_one_with_all_it_needs() {
+    let behind = |hit: Hit| Hit { source: 1, arrives_us: hit.at_us + 400 * SECOND_US, ..hit };
+    let hits = steady(0..300, 1, 0).chain(steady(0..300, 1, 0).map(behind)).collect();
+    let floor = Level { above: false, min_coverage_billionths: BILLION, ..level("high", 1_500, 60) };
+    let feeds = [0, 1].map(|source| Feed { source, filter: Which::All, bad: Which::None }).to_vec();
+    let rule = Ask { feeds, ..ask(What::Rate, vec![floor], 0) };
+    // 88 of the 90 asked for at 316.
+    assert_eq!(told(&rule, hits, 700), ["high from 316, opened 316, open"]);
+}

@@ -94,23 +94,28 @@ fn difference(scenario: &Scenario, ask: &Ask, told: &[Judged], expected: &[Judge
         return Some(format!("core alone\n{}\noracle alone\n{}", only(told, expected), only(expected, told)));
     }
     told.iter().zip(expected).find_map(|(told, expected)| {
-        let is_right = |wrong: bool, what: &str| wrong.then(|| format!("{what}: {told:?}, not {expected:?}"));
-        let opens_early = !matches!(ask.what, What::Rate | What::Absence);
-        let opened = scenario.is_calm() && (scenario.is_in_order() || !opens_early);
-        if opened && told.opened_s != expected.opened_s {
-            return is_right(true, "opened");
-        }
-        if !is_told_beside(scenario, expected) {
-            return None;
-        }
-        let off = (told.worst_billionths - expected.worst_billionths).abs();
-        // Values of quantiles are read from histograms of three digits.
-        let by_histogram = matches!(ask.what, What::Took(_) | What::Freshness(_));
-        let may_be_off = if by_histogram { expected.worst_billionths / 1000 } else { 0 };
-        let bad_is_known = !by_histogram || ask.levels.len() == 1;
-        is_right(off > may_be_off, "worst value")
-            .or(is_right(bad_is_known && told.bad_total != expected.bad_total, "bad events"))
+        let what = wrong_beside(scenario, ask, told, expected)?;
+        Some(format!("{what}: {told:?}, not {expected:?}"))
     })
+}
+
+/// What is wrong with what was told of an episode that is right.
+fn wrong_beside(scenario: &Scenario, ask: &Ask, told: &Judged, expected: &Judged) -> Option<&'static str> {
+    let waits = matches!(ask.what, What::Rate | What::Absence);
+    if scenario.is_calm() && (waits || scenario.is_in_order()) && told.opened_s != expected.opened_s {
+        return Some("opened");
+    }
+    if !is_told_beside(scenario, expected) {
+        return None;
+    }
+    let off = (told.worst_billionths - expected.worst_billionths).abs();
+    // Values of quantiles are read from histograms of three digits, and what is bad depends on the level.
+    let is_quantile = matches!(ask.what, What::Took(_) | What::Freshness(_));
+    if off > if is_quantile { expected.worst_billionths / 1000 } else { 0 } {
+        return Some("worst value");
+    }
+    let has_one_bad = !is_quantile || ask.levels.len() == 1;
+    (has_one_bad && told.bad_total != expected.bad_total).then_some("bad events")
 }
 
 /// What is told last holds all of the episode.

@@ -88,8 +88,15 @@ impl Counts {
         other
     }
 
-    /// Judges every group up to `progress` and forgets those with nothing left to say.
-    pub fn advance(&mut self, plan: &Plan, rules: &[RuleAt], progress: Progress) -> Vec<Judgement> {
+    /// Judges every group up to `progress` and forgets those with nothing left to say. What is judged from `needed_s` on
+    /// by others is kept for them.
+    pub fn advance(
+        &mut self,
+        plan: &Plan,
+        rules: &[RuleAt],
+        progress: Progress,
+        needed_s: i64,
+    ) -> Vec<Judgement> {
         let mut judgements = Vec::new();
         self.progress = Some(progress);
         for (key, group) in &mut self.groups {
@@ -103,7 +110,7 @@ impl Counts {
                 judgements.extend(news.into_iter().map(judgement));
             }
             group.late_from_s = None;
-            group.panes.forget(&self.resolution, progress.watermark_s);
+            group.panes.forget(&self.resolution, needed_s);
             group.exemplars = group.exemplars.split_off(&(progress.watermark_s - EXEMPLARS_KEPT_S));
             group.dirty = true;
         }

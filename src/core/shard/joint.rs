@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::breach::Told;
 use super::counts::{RuleAt, judged};
-use super::{Shard, Since};
+use super::{Shard, Since, rule_name};
 use crate::core::alert::{Part, RuleKind};
 use crate::core::clock::SourceClock;
 use crate::core::key::Key;
@@ -17,6 +17,9 @@ use crate::core::slo::score::Scored;
 use crate::core::slo::standing::Standing;
 use crate::core::slo::watch::Progress;
 use crate::core::time::second_of;
+
+/// Counts of one source wait this long for another to come as far.
+const WAITS_AT_MOST_S: i64 = 86_400;
 
 /// The watch of one such rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,6 +148,17 @@ impl Shard {
             gathered.push(Scored { part, judged });
             self.with_parts(plan, at, left, gathered, then);
         });
+    }
+
+    /// The second from which joint rules still have to judge what a projection counts, which has come to `watermark_s`.
+    pub(super) fn needed_from_s(&self, plan: &Plan, projection: usize, watermark_s: i64) -> i64 {
+        let joint = plan.readers_of(projection).filter(|rule| !plan.rules.alerts[*rule].has_own_groups());
+        let judged_s = |rule| {
+            let progress = self.joint.get(&rule_name(plan, rule)).and_then(|joint| joint.progress);
+            progress.map_or(i64::MIN, |progress| progress.watermark_s)
+        };
+        let needed_s = joint.map(judged_s).min().unwrap_or(watermark_s);
+        needed_s.clamp(watermark_s - WAITS_AT_MOST_S, watermark_s)
     }
 
     /// None: this shard does not hold what the rule reads, or a source has no time yet.

@@ -336,8 +336,9 @@ impl Shard {
             let own = plan.rules_of(at).filter(|(rule, _)| plan.rules.alerts[*rule].has_own_groups());
             let covered = |(rule, _)| Some(RuleAt { rule, since: self.covered(plan, rule)? });
             let rules: Vec<RuleAt> = own.filter_map(covered).collect();
+            let needed_s = self.needed_from_s(plan, at, progress.watermark_s);
             let Some(counts) = self.counts.get_mut(&projection.id) else { continue };
-            let judgements = counts.advance(plan, &rules, progress);
+            let judgements = counts.advance(plan, &rules, progress, needed_s);
             let Some(clock) = self.sources.get(&source.name) else { continue };
             for Judgement { rule, key, news } in judgements {
                 let slices = plan.rules.alerts[rule.rule].has_slices().then(|| rule_name(plan, rule.rule));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::budget::period_width_s;
 use super::hours::WIDTH_S;
 use super::standing::HOURS_CORRECTED_S;
-use crate::core::alert::{AlertRule, RuleKind};
+use crate::core::alert::AlertRule;
 use crate::core::fold::add_cell;
 use crate::core::partial::CellsDelta;
 use crate::core::plan::{CellSet, Cells, move_cell};
@@ -63,9 +63,7 @@ impl Resolution {
 fn spans(rule: &AlertRule) -> Vec<(i64, i64)> {
     let mut spans = Vec::new();
     for level in &rule.levels {
-        // The last event before a silence is looked for to the second.
-        let is_absence = matches!(rule.kind, RuleKind::Absence);
-        spans.push((if is_absence { 1 } else { pane_width_s(level.window_s) }, level.window_s));
+        spans.push((pane_width_s(level.window_s), level.window_s));
         spans.extend(level.short_window_s.map(|short_s| (pane_width_s(short_s), short_s)));
     }
     if let Some(objective) = &rule.objective {
