@@ -133,3 +133,37 @@ fn a_score_of_too_little_is_none() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "OPENED");
 }
+
+/// The light part reads a topic that is not there: it is left out, and the rest is scored.
+#[test]
+fn a_score_does_without_an_optional_topic() {
+    let crashes = rule(
+        "crashes",
+        RuleKind::Count,
+        vec![feed("platform-events", Condition::never())],
+        level(Side::Above, 3 * BILLION, 300),
+    );
+    let failed = rule(
+        "failed",
+        RuleKind::Ratio,
+        vec![feed("request-log", status_at_least(500))],
+        level(Side::Above, BILLION, 300),
+    );
+    let part = |rule: &str, full, zero| Part {
+        rule: rule.into(),
+        weight_millionths: 1_000_000,
+        full_billionths: full,
+        zero_billionths: zero,
+    };
+    let parts = vec![part("test/crashes", 0, 6 * BILLION), part("test/failed", 0, BILLION)];
+    let composite = Composite { parts, min_weight_billionths: BILLION / 2 };
+    let health =
+        rule("health", RuleKind::Composite(composite), Vec::new(), level(Side::Below, BILLION * 9 / 10, 10));
+    let mut world = World::without("platform-events", vec![crashes, failed, health]);
+    for at_s in 0..100 {
+        world.requests(at_s, if at_s >= 50 { 500 } else { 200 }, 10);
+        world.tick();
+    }
+    // One bad second of ten is a score of exactly 0.9; two are below.
+    assert_eq!(world.told("test/health"), [("OPENED", "critical".into(), 52)]);
+}

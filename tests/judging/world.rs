@@ -39,7 +39,16 @@ impl World {
         World::of(Rules { alerts, ..sources() })
     }
 
-    pub fn of(mut rules: Rules) -> World {
+    /// The topic of the source `missing` does not exist, so nobody reads it.
+    pub fn without(missing: &str, alerts: Vec<AlertRule>) -> World {
+        World::reading(|source| source != missing, Rules { alerts, ..sources() })
+    }
+
+    pub fn of(rules: Rules) -> World {
+        World::reading(|_| true, rules)
+    }
+
+    fn reading(is_read: impl Fn(&str) -> bool, mut rules: Rules) -> World {
         rules.alerts.sort_by_key(AlertRule::full_name);
         let plan = Arc::new(Plan::compile(0, Arc::new(rules)).unwrap());
         let options = ShardOptions { provisional_every_s: 300, heartbeat_every_s: 10, rows_per_record: 256 };
@@ -52,7 +61,8 @@ impl World {
             now_s: 0,
             outputs: Vec::new(),
         };
-        for source in 0..world.plan.rules.sources.len() {
+        let sources = world.plan.rules.sources.iter().enumerate();
+        for (source, _) in sources.filter(|(_, source)| is_read(&source.name)) {
             let assigned = Assigned { partitions: 1, topic: 0, next: 0, max_event_us: None };
             world.fold.assign((source as u16, 0), assigned, START_S * SECOND_US);
         }

@@ -177,18 +177,42 @@ impl Shard {
             take(Progress { watermark_s: newest_s + 1, front_s: newest_s + 1 });
         }
         for &part in &watched.parts {
-            take(self.joint_progress(plan, part)?);
+            match self.joint_progress(plan, part) {
+                Some(progress) => take(progress),
+                None if self.is_without_data(plan, part) => {}
+                None => return None,
+            }
         }
         let key = Key::from_packed(&[]);
         for feed in &watched.feeds {
             let projection = &plan.projections[feed.projection];
+            let source = plan.source_of(projection);
+            let Some(clock) = self.sources.get(&source.name) else {
+                // An optional topic that is not there has no data; it does not hold up the others.
+                if source.optional { continue } else { return None }
+            };
             // All that has no group lies on one shard.
             self.counts.get(&projection.id)?.panes(&key)?;
-            let clock = self.sources.get(&plan.source_of(projection).name)?;
             let (watermark_us, front_us) = (clock.watermark_us()?, clock.front_us()?);
             take(Progress { watermark_s: second_of(watermark_us), front_s: second_of(front_us) });
         }
         slowest
+    }
+
+    /// Whether a rule reads nothing but optional topics that are not there, or a lag nobody has told of yet.
+    fn is_without_data(&self, plan: &Plan, rule: usize) -> bool {
+        let watched = &plan.watched[rule];
+        let is_there = |projection: usize| {
+            let source = plan.source_of(&plan.projections[projection]);
+            !source.optional || self.sources.contains_key(&source.name)
+        };
+        let untold = |projection: usize| {
+            let lags = self.lags.get(&plan.projections[projection].id);
+            lags.is_none_or(|lags| lags.newest_second().is_none())
+        };
+        watched.parts.is_empty()
+            && !watched.feeds.iter().any(|feed| is_there(feed.projection))
+            && watched.lag.is_none_or(untold)
     }
 
     fn forget_lags(&mut self, plan: &Plan) {

@@ -77,7 +77,8 @@ impl Group {
         if let KafkaError::Fatal { .. } = error {
             self.offsets = None;
         }
-        if self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
+        // Once is a busy broker; twice in a row is worth a word.
+        if self.failed.is_some() && self.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
             self.warned = Some(Instant::now());
             tracing::warn!(group = self.name, %error, "the lag of a consumer group is not known");
         }
