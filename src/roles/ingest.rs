@@ -30,6 +30,7 @@ const BATCH: usize = 10_000;
 const ASK: Duration = Duration::from_secs(10);
 /// Reading goes on without the answer: one partition without a leader must not hold up the others.
 const LOOK: Duration = Duration::from_secs(1);
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// A flush under lag waits until a delta holds about so many events.
 const EVENTS_PER_DELTA: u64 = 8;
 /// Dead letters held before a flush, in bytes of payload.
@@ -52,7 +53,11 @@ struct Ingest {
     dead_letter_bytes: usize,
     event: Event,
     spec_written: bool,
+    /// Messages not yet read when the broker was last asked.
     lag: u64,
+    /// Messages read since then, and in the time before.
+    counted: u64,
+    usual: u64,
     trails: Trails,
 }
 
@@ -101,6 +106,8 @@ impl Ingest {
             event: Event::default(),
             spec_written: false,
             lag: 0,
+            counted: 0,
+            usual: 0,
             trails: Trails::new(context.lags.clone(), &plan),
             plan,
             context: context.clone(),
@@ -120,7 +127,8 @@ impl Ingest {
             while let Some(event) = reader.next_event()? {
                 self.rebalance(&mut reader, event)?;
             }
-            let wait = intervals.flush.saturating_sub(flushed.elapsed());
+            // A flush that waits for its deltas to fill must not spin.
+            let wait = intervals.flush.saturating_sub(flushed.elapsed()).max(SHORTEST_WAIT);
             self.read(&mut reader, wait)?;
             let every_clock = observed.elapsed() >= intervals.clock;
             if every_clock {
@@ -264,6 +272,7 @@ impl Ingest {
         let at = usize::from(source);
         let counters = &self.counters[at];
         counters.messages_read.inc();
+        self.counted += 1;
         let bytes = record.payload.map_or(0, <[u8]>::len);
         counters.read_bytes.inc_by(bytes as u64);
         self.trails.note(id, record.offset, record.timestamp_ms.unwrap_or(now_us / MILLI_US));
@@ -327,6 +336,7 @@ impl Ingest {
             }
         }
         self.lag = lag_of.iter().sum();
+        self.usual = std::mem::take(&mut self.counted);
         for ((gauges, lag), behind_us) in self.lags.iter().zip(lag_of).zip(behind_us) {
             gauges.messages.set(i64::try_from(lag).unwrap_or(i64::MAX));
             gauges.seconds.set(behind_us as f64 / SECOND_US as f64);
@@ -353,7 +363,8 @@ impl Ingest {
         if deltas >= self.context.settings.limits.deltas || self.dead_letter_bytes >= DEAD_LETTER_BYTES {
             return true;
         }
-        let thin = self.lag > 0 && events < EVENTS_PER_DELTA * deltas as u64;
+        // What came in since the broker was last asked is no backlog.
+        let thin = self.lag > self.usual && events < EVENTS_PER_DELTA * deltas as u64;
         since >= if thin { intervals.flush_max } else { intervals.flush }
     }
 

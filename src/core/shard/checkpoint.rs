@@ -19,7 +19,7 @@ use crate::core::key::Key;
 use crate::core::plan::Plan;
 use crate::core::rules::Rules;
 use crate::core::slo::lag::Samples;
-use crate::core::slo::watch::Progress;
+use crate::core::slo::watch::{Corrected, Progress};
 
 /// First byte of every changelog value; another one is written by a release this one cannot read.
 const FORMAT: u8 = 1;
@@ -58,7 +58,7 @@ struct Meta {
     log_us: i64,
     heartbeat_due_us: i64,
     hours: BTreeMap<u64, Vec<(i64, HourProgress)>>,
-    progress: BTreeMap<u64, Option<Progress>>,
+    progress: BTreeMap<u64, (Option<Progress>, Corrected)>,
     lags: BTreeMap<u64, Samples>,
     joint: BTreeMap<String, Joint>,
 }

@@ -13,7 +13,7 @@ use crate::core::slo::judge::{Counted, Covered, Input, Judged};
 use crate::core::slo::pane::{Panes, Resolution};
 use crate::core::slo::slices::Slices;
 use crate::core::slo::standing::{News, Standing};
-use crate::core::slo::watch::Progress;
+use crate::core::slo::watch::{Corrected, Progress};
 use crate::core::time::floor_to;
 
 /// How long exemplars are kept behind the watermark.
@@ -25,6 +25,9 @@ pub struct Counts {
     resolution: Resolution,
     /// Seconds up to which every group has been judged.
     progress: Option<Progress>,
+    corrected: Corrected,
+    /// Whether late events wait to be judged.
+    is_late: bool,
 }
 
 /// One group: what was counted, and what was made of it.
@@ -68,7 +71,13 @@ impl Group {
 
 impl Counts {
     pub fn new(resolution: Resolution) -> Counts {
-        Counts { groups: BTreeMap::new(), resolution, progress: None }
+        Counts {
+            groups: BTreeMap::new(),
+            resolution,
+            progress: None,
+            corrected: Corrected::default(),
+            is_late: false,
+        }
     }
 
     /// Adds a delta's cells; true when the key was beyond the limit and went to `_OTHER`.
@@ -83,6 +92,7 @@ impl Counts {
         // The window that ends at second + 1 is the first that holds it.
         let settled = || self.progress.is_some_and(|progress| second < progress.watermark_s);
         if !delta.cells.is_empty() && settled() {
+            self.is_late = true;
             group.late_from_s = Some(group.late_from_s.map_or(second, |earlier| earlier.min(second)));
         }
         other
@@ -95,9 +105,12 @@ impl Counts {
         plan: &Plan,
         rules: &[RuleAt],
         progress: Progress,
+        log_s: i64,
         needed_s: i64,
     ) -> Vec<Judgement> {
         let mut judgements = Vec::new();
+        let correct = self.corrected.is_due(progress, log_s);
+        self.is_late &= !correct;
         self.progress = Some(progress);
         for (key, group) in &mut self.groups {
             for &rule in rules {
@@ -105,11 +118,11 @@ impl Counts {
                 let counted = [Counted { feed, panes: &group.panes }];
                 let judged = judged(plan, rule, Input::Feeds(&counted));
                 let standing = group.standings.entry(judged.rule.full_name()).or_default();
-                let news = standing.advance(judged, progress, group.late_from_s);
+                let news = standing.advance(judged, progress, group.late_from_s, correct);
                 let judgement = |news| Judgement { rule, key: key.clone(), news };
                 judgements.extend(news.into_iter().map(judgement));
             }
-            group.late_from_s = None;
+            group.late_from_s = group.late_from_s.filter(|_| !correct);
             group.panes.forget(&self.resolution, needed_s);
             group.exemplars = group.exemplars.split_off(&(progress.watermark_s - EXEMPLARS_KEPT_S));
             group.dirty = true;
@@ -123,9 +136,10 @@ impl Counts {
         judgements
     }
 
-    /// Whether this progress is news.
-    pub fn is_behind(&self, progress: Progress) -> bool {
-        self.progress != Some(progress)
+    /// Whether there is anything to judge.
+    pub fn is_behind(&self, progress: Progress, log_s: i64) -> bool {
+        let mut corrected = self.corrected;
+        self.progress != Some(progress) || self.is_late && corrected.is_due(progress, log_s)
     }
 
     /// Closes the episodes of a rule that is gone or means something else now.
@@ -180,15 +194,16 @@ impl Counts {
         standings.map(|standing| standing.watch().open_episodes()).sum()
     }
 
-    pub fn progress(&self) -> Option<Progress> {
-        self.progress
+    pub fn progress(&self) -> (Option<Progress>, Corrected) {
+        (self.progress, self.corrected)
     }
 
-    pub fn restore_progress(&mut self, progress: Option<Progress>) {
-        self.progress = progress;
+    pub fn restore_progress(&mut self, (progress, corrected): (Option<Progress>, Corrected)) {
+        (self.progress, self.corrected) = (progress, corrected);
     }
 
     pub fn restore_group(&mut self, key: Key, group: Group) {
+        self.is_late |= group.late_from_s.is_some();
         self.groups.insert(key, group);
     }
 

@@ -15,7 +15,7 @@ use crate::core::slo::judge::{Counted, Covered, Input, Judged};
 use crate::core::slo::pane::Panes;
 use crate::core::slo::score::Scored;
 use crate::core::slo::standing::Standing;
-use crate::core::slo::watch::Progress;
+use crate::core::slo::watch::{Corrected, Progress};
 use crate::core::time::second_of;
 
 /// Counts of one source wait this long for another to come as far.
@@ -26,12 +26,17 @@ const WAITS_AT_MOST_S: i64 = 86_400;
 pub struct Joint {
     standing: Standing,
     progress: Option<Progress>,
-    /// Earliest second that changed since it was last judged.
+    /// Earliest second that changed after it was judged, since late events were last judged.
     changed_from_s: Option<i64>,
+    corrected: Corrected,
 }
 
 impl Joint {
     pub fn touch(&mut self, second: i64) {
+        if self.progress.is_none_or(|progress| second >= progress.watermark_s) {
+            // Not judged yet.
+            return;
+        }
         self.changed_from_s = Some(self.changed_from_s.map_or(second, |earlier| earlier.min(second)));
     }
 
@@ -57,7 +62,10 @@ impl Shard {
             };
             let name = rule.full_name();
             let mut joint = self.joint.remove(&name).unwrap_or_default();
-            if joint.progress != Some(progress)
+            let log_s = second_of(self.log_us);
+            let mut corrected = joint.corrected;
+            let is_late = joint.changed_from_s.is_some() && corrected.is_due(progress, log_s);
+            if (joint.progress != Some(progress) || is_late)
                 && let Some(clock) = self.slowest_clock(plan, at)
             {
                 joint.progress = Some(progress);
@@ -77,11 +85,13 @@ impl Shard {
         outputs: &mut Vec<Output>,
     ) {
         let clocks = self.clocks_of(plan, at.rule);
-        let Joint { standing, progress, changed_from_s } = joint;
+        let Joint { standing, progress, changed_from_s, corrected } = joint;
         let Some(progress) = *progress else { return };
-        let changed_from_s = changed_from_s.take();
+        let correct = corrected.is_due(progress, second_of(self.log_us));
+        let changed_s = *changed_from_s;
+        *changed_from_s = changed_from_s.filter(|_| !correct);
         self.with_judged(plan, at, &mut |judged| {
-            let news = standing.advance(judged, progress, changed_from_s);
+            let news = standing.advance(judged, progress, changed_s, correct);
             let slices = judged.rule.has_slices().then(|| standing.slices());
             let told = Told {
                 plan,

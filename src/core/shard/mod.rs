@@ -328,9 +328,10 @@ impl Shard {
         let (Some(watermark_us), Some(front_us)) = (clock.watermark_us(), clock.front_us()) else { return };
         clock.forget_holes_before(watermark_us - 2 * source.event_time.lateness_us - super::time::HOUR_US);
         let progress = Progress { watermark_s: second_of(watermark_us), front_s: second_of(front_us) };
+        let log_s = second_of(self.log_us);
         let projections = plan.projections.iter().enumerate().filter(|(_, p)| p.source == source_at);
         for (at, projection) in projections {
-            if !self.counts.get(&projection.id).is_some_and(|counts| counts.is_behind(progress)) {
+            if !self.counts.get(&projection.id).is_some_and(|counts| counts.is_behind(progress, log_s)) {
                 continue;
             }
             let own = plan.rules_of(at).filter(|(rule, _)| plan.rules.alerts[*rule].has_own_groups());
@@ -338,7 +339,7 @@ impl Shard {
             let rules: Vec<RuleAt> = own.filter_map(covered).collect();
             let needed_s = self.needed_from_s(plan, at, progress.watermark_s);
             let Some(counts) = self.counts.get_mut(&projection.id) else { continue };
-            let judgements = counts.advance(plan, &rules, progress, needed_s);
+            let judgements = counts.advance(plan, &rules, progress, log_s, needed_s);
             let Some(clock) = self.sources.get(&source.name) else { continue };
             for Judgement { rule, key, news } in judgements {
                 let slices = plan.rules.alerts[rule.rule].has_slices().then(|| rule_name(plan, rule.rule));

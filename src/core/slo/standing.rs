@@ -38,16 +38,19 @@ pub enum News {
 }
 
 impl Standing {
-    /// Judges up to `progress`. `changed_from_s` is the earliest second whose counts changed after it was settled.
+    /// Judges up to `progress`. `changed_from_s` is the earliest second whose counts changed after it was settled; such
+    /// changes are judged when `correct` says so.
     pub fn advance(
         &mut self,
         judged: Judged<'_>,
         progress: Progress,
         changed_from_s: Option<i64>,
+        correct: bool,
     ) -> Vec<News> {
         if let Some(changed_s) = changed_from_s {
             self.sliding.forget_from(changed_s);
         }
+        let changed_from_s = changed_from_s.filter(|_| correct);
         let sliced = judged.rule.has_slices();
         if sliced {
             self.advance_slices(judged, progress, changed_from_s);

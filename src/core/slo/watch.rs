@@ -15,6 +15,9 @@ use super::pane::SNAPSHOT_EVERY_S;
 use super::reading::{Reading, worse};
 use crate::core::output::ResolveReason;
 
+/// Seconds late events are gathered for.
+const CORRECT_EVERY_S: i64 = 10;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
     /// Last second judged for good.
@@ -55,6 +58,28 @@ struct Run {
 pub struct Progress {
     pub watermark_s: i64,
     pub front_s: i64,
+}
+
+/// When late events were last taken in.
+///
+/// Each time rewinds what is settled, so a trickle of them is gathered for a while: of log time on a live stream, of
+/// event time on a replay, whichever passes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Corrected {
+    watermark_s: i64,
+    log_s: i64,
+}
+
+impl Corrected {
+    /// Whether it is time again; notes it when it is.
+    pub fn is_due(&mut self, progress: Progress, log_s: i64) -> bool {
+        let Progress { watermark_s, .. } = progress;
+        let due = watermark_s - self.watermark_s >= CORRECT_EVERY_S || log_s - self.log_s >= CORRECT_EVERY_S;
+        if due {
+            *self = Corrected { watermark_s, log_s };
+        }
+        due
+    }
 }
 
 impl Watch {
