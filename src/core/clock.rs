@@ -162,6 +162,11 @@ impl SourceClock {
         self.watermark_us = self.watermark_us.max(watermark_us);
     }
 
+    /// Nothing is left to read, and its time stands still: it never had an event, or had its last one long ago.
+    pub fn is_asleep(&self) -> bool {
+        self.complete() && self.live == Some(false)
+    }
+
     fn complete(&self) -> bool {
         self.expected > 0 && self.partitions.len() >= self.expected as usize
     }
@@ -306,6 +311,20 @@ mod tests {
         take(&mut source, clock(0, 5, 5, Some(1_000), true), 9_001);
         take(&mut source, clock(1, 0, 0, None, true), 9_001);
         assert_eq!(source.watermark_us(), Some(998), "an empty partition holds nothing back");
+    }
+
+    #[test]
+    fn a_source_sleeps_when_nothing_is_left_to_read_and_no_time_goes_on() {
+        for (newest_us, asleep) in [(None, true), (Some(1_000), true), (Some(8_950), false)] {
+            let mut source = SourceClock::default();
+            let events = i64::from(newest_us.is_some());
+            take(&mut source, clock(0, 0, events, newest_us, true), 9_000);
+            assert!(!source.is_asleep(), "partition 1 is yet to tell");
+            take(&mut source, clock(1, 0, 0, None, true), 9_000);
+            assert_eq!(source.is_asleep(), asleep, "{newest_us:?}");
+            take(&mut source, clock(1, 0, 1, Some(9_001), false), 9_001);
+            assert!(!source.is_asleep(), "an event wakes it");
+        }
     }
 
     #[test]

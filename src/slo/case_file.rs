@@ -26,8 +26,20 @@ const START_US: i64 = 1_735_689_600 * SECOND_US;
 const MAX_SPAN_US: i64 = 60 * DAY_US;
 const MAX_EVENTS: u64 = 50_000_000;
 const MAX_PARTITIONS: u32 = 64;
-const CASE_KEYS: [&str; 11] =
-    ["name", "rule", "start", "until", "step", "partitions", "source", "fields", "events", "lag", "expect"];
+const CASE_KEYS: [&str; 12] = [
+    "name",
+    "rule",
+    "levels",
+    "start",
+    "until",
+    "step",
+    "partitions",
+    "source",
+    "fields",
+    "events",
+    "lag",
+    "expect",
+];
 
 /// The cases of a file, about rules of `rules`.
 ///
@@ -83,7 +95,10 @@ fn case(node: &Node, rules: &Rules, diagnostics: &mut Diagnostics) -> Option<Cas
     keys.set("partitions", &mut partitions, diagnostics, count(1..=MAX_PARTITIONS));
     keys.set("step", &mut step_s, diagnostics, duration_s(1..=3_600));
     let until_us = keys.optional("until", diagnostics, |node| moment(node, start_us));
-    let tested = tested?;
+    let mut tested = tested?;
+    if let Some(nodes) = keys.optional("levels", diagnostics, list) {
+        only_levels(nodes, &mut tested, diagnostics);
+    }
     let frame = Frame {
         rules: alone(rules, &tested),
         tested,
@@ -126,12 +141,29 @@ fn case(node: &Node, rules: &Rules, diagnostics: &mut Diagnostics) -> Option<Cas
     })
 }
 
+/// Leaves the levels named in `nodes` alone, so that one tier can be seen without those that are faster.
+fn only_levels(nodes: &[Node], tested: &mut [AlertRule], diagnostics: &mut Diagnostics) {
+    let known = || tested.iter().flat_map(|rule| &rule.levels).map(|level| level.name.clone());
+    let named = nodes.iter().map(|node| {
+        let level = text(node).and_then(|word| one_of(word, "level of the rule", known()));
+        diagnostics.accept(&node.place, level)
+    });
+    let named: Vec<Option<String>> = named.collect();
+    for rule in tested {
+        rule.levels.retain(|level| named.iter().flatten().any(|name| *name == level.name));
+    }
+}
+
 /// The tested rules, what they are made of and their sources; no hourly tables, for nobody reads them here.
 fn alone(rules: &Rules, tested: &[AlertRule]) -> Rules {
     let needed = tested.iter().flat_map(|rule| with_parts(rules, rule));
     let needed: BTreeSet<String> = needed.map(AlertRule::full_name).collect();
     let mut alone = rules.clone();
     alone.alerts.retain(|rule| needed.contains(&rule.full_name()));
+    for rule in &mut alone.alerts {
+        let tested = tested.iter().find(|tested| tested.full_name() == rule.full_name());
+        rule.levels = tested.map_or(std::mem::take(&mut rule.levels), |tested| tested.levels.clone());
+    }
     let read: BTreeSet<String> =
         alone.alerts.iter().flat_map(|rule| super::sources_of(rules, rule)).map(str::to_owned).collect();
     alone.sources.retain(|source| read.contains(&source.name));

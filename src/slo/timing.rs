@@ -2,7 +2,7 @@
 
 use super::sources_of;
 use crate::core::alert::{AlertRule, Level, RuleKind, Side};
-use crate::core::objective::Objective;
+use crate::core::objective::{Method, Objective};
 use crate::core::rules::Rules;
 use crate::core::source::EventTime;
 use crate::core::time::SECOND_US;
@@ -47,7 +47,8 @@ pub fn detection_s(rules: &Rules, rule: &AlertRule, level: &Level) -> Option<i64
         RuleKind::Lag { .. } => return Some(level.for_s + 1),
         RuleKind::BurnRate => {
             let outage = Trouble { bad_billionths: 1_000_000_000 };
-            fires_s(rule, level, outage)? - level.for_s
+            // It may begin within a slice that is still up at its end.
+            fires_s(rule, level, outage)? - level.for_s + slice_s(rule).map_or(0, |slice_s| slice_s - 1)
         }
         RuleKind::Count
         | RuleKind::Rate
@@ -65,12 +66,14 @@ pub fn detection_s(rules: &Rules, rule: &AlertRule, level: &Level) -> Option<i64
 /// kind has no share of bad events.
 pub fn fires_s(rule: &AlertRule, level: &Level, trouble: Trouble) -> Option<i64> {
     let Share { needed, allowed, strictly } = share(rule, level)?;
-    let bad = i128::from(trouble.bad_billionths) * allowed;
+    let bad = i128::from(counted_bad(rule, trouble)) * allowed;
+    let slice_s = i128::from(slice_s(rule).unwrap_or(1));
     // bad x t against needed x window, t at most the window.
     let within = |window_s: i64| {
         let all = needed * i128::from(window_s);
         let seconds = if strictly { all / bad.max(1) + 1 } else { (all + bad - 1).div_euclid(bad.max(1)) };
-        (bad > 0 && seconds <= i128::from(window_s)).then_some(seconds.max(1) as i64)
+        let seconds = (seconds.max(1) + slice_s - 1) / slice_s * slice_s;
+        (bad > 0 && seconds <= i128::from(window_s)).then_some(seconds as i64)
     };
     let long_s = within(level.window_s)?;
     let short_s = level.short_window_s.map_or(Some(long_s), within)?;
@@ -81,7 +84,7 @@ pub fn fires_s(rule: &AlertRule, level: &Level, trouble: Trouble) -> Option<i64>
 pub fn resolves_s(rules: &Rules, rule: &AlertRule, level: &Level, trouble: Trouble) -> Option<i64> {
     fires_s(rule, level, trouble)?;
     let Share { needed, allowed, .. } = share(rule, level)?;
-    let bad = i128::from(trouble.bad_billionths) * allowed;
+    let bad = i128::from(counted_bad(rule, trouble)) * allowed;
     let window_s = level.short_window_s.unwrap_or(level.window_s);
     let clear = match rule.kind {
         RuleKind::BurnRate => needed * CLEAR_TENTHS / 10,
@@ -89,7 +92,23 @@ pub fn resolves_s(rules: &Rules, rule: &AlertRule, level: &Level, trouble: Troub
     };
     // bad x (window - t) is at most clear x window.
     let left_s = (clear * i128::from(window_s) / bad.max(1)) as i64;
+    // A slice leaves with its first second.
+    let left_s = slice_s(rule).map_or(left_s, |slice_s| (left_s / slice_s + 1) * slice_s);
     Some((window_s - left_s).max(0) + rule.hold_s + held_back(rules, rule).out_of_order_s)
+}
+
+fn slice_s(rule: &AlertRule) -> Option<i64> {
+    rule.objective.as_ref()?.method.slice_s()
+}
+
+/// What a share of bad events makes bad of what the rule counts: events, or slices.
+fn counted_bad(rule: &AlertRule, trouble: Trouble) -> i64 {
+    match rule.objective.as_ref().map(|objective| objective.method) {
+        Some(Method::Timeslices { target_billionths, .. }) => {
+            if trouble.bad_billionths > BILLION as i64 - target_billionths { BILLION as i64 } else { 0 }
+        }
+        Some(Method::Occurrences | Method::RatioTimeslices { .. }) | None => trouble.bad_billionths,
+    }
 }
 
 /// `needed` / `allowed` billionths of the events must be bad.

@@ -117,6 +117,47 @@ fn a_score_is_the_weighted_mean_of_its_parts_over_its_own_window() {
     assert_eq!(world.breaches().last().unwrap().worst_value_billionths, 625_000_000);
 }
 
+/// Nothing was ever seen, which is a count of 0, and no reason to wait.
+#[test]
+fn a_score_goes_on_beside_a_source_that_never_had_an_event() {
+    let mut world = score();
+    for at_s in 0..200 {
+        world.requests(at_s, 200, 9);
+        world.requests(at_s, if (50..100).contains(&at_s) { 500 } else { 200 }, 3);
+        world.tick();
+    }
+    let expected = [("OPENED", "critical".to_owned(), 56), ("RESOLVED", "critical".to_owned(), 115)];
+    assert_eq!(world.told("test/score"), expected, "seconds as above");
+}
+
+/// The share of failures, weight 3, and a lag from 0 s (1) to 60 s (0), weight 1, of which the last is heard at 100.
+#[test]
+fn a_score_goes_on_without_a_lag_that_nobody_speaks_of() {
+    let failed = vec![feed("request-log", status_at_least(500))];
+    let failed = rule("failed", RuleKind::Ratio, failed, level(Side::Above, BILLION, 300));
+    let part = |rule: &str, weight: u64, zero| Part {
+        rule: rule.into(),
+        weight_millionths: weight * 1_000_000,
+        full_billionths: 0,
+        zero_billionths: zero,
+    };
+    let parts = vec![part("test/failed", 3, BILLION / 2), part("test/lag", 1, 60 * BILLION)];
+    let composite = Composite { parts, min_weight_billionths: BILLION / 2 };
+    let below = level(Side::Below, BILLION * 8 / 10, 10);
+    let score = rule("score", RuleKind::Composite(composite), Vec::new(), below);
+    let mut world = World::new(vec![failed, lag_rule(LagUnit::Seconds, 30), score]);
+    for at_s in 0..300 {
+        world.requests(at_s, if (200..250).contains(&at_s) { 500 } else { 200 }, 10);
+        if at_s < 100 {
+            world.lag("consumer", 0, 0);
+        }
+        world.tick();
+    }
+    // k bad seconds of the ten: a share of k/10, a score of 1 - k/5. At 202 it is 0.6, and at 259 it is 0.8 again.
+    let expected = [("OPENED", "critical".to_owned(), 202), ("RESOLVED", "critical".to_owned(), 269)];
+    assert_eq!(world.told("test/score"), expected);
+}
+
 /// The heavier part is silent: what is left weighs a quarter, which is too little to score.
 #[test]
 fn a_score_of_too_little_is_none() {

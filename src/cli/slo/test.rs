@@ -43,7 +43,8 @@ A file:
         - {at: 10:05:05, transition: OPENED, level: critical}
 
   Of a case:       start (a time, 2025-01-01T00:00:00Z by default), until, step (1s; longer is faster), partitions,
-                   source, fields (for all lines), lag ([{at, for, behind: 40s, messages: 100}])
+                   source, fields (for all lines), lag ([{at, for, behind: 40s, messages: 100}]),
+                   levels ([fast]: the rule as if it had no others)
   Of events:       at, for, rate (100/s, 30/m, 5/h) or count, fields, source, partition, delayed
   Of expectations: at, transition, level, rule, labels, reason, onset, said (when it was told)
   Times:           10:00:00 on the day of `start`, +90m from `start`, or 2025-01-01T10:00:00Z

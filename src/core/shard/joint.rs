@@ -10,8 +10,9 @@ use crate::core::alert::{Part, RuleKind};
 use crate::core::clock::SourceClock;
 use crate::core::key::Key;
 use crate::core::output::Output;
-use crate::core::plan::Plan;
+use crate::core::plan::{Plan, Watched, WatchedFeed};
 use crate::core::slo::judge::{Counted, Covered, Input, Judged};
+use crate::core::slo::lag::{SILENT_AFTER_S, Samples};
 use crate::core::slo::pane::Panes;
 use crate::core::slo::score::Scored;
 use crate::core::slo::standing::Standing;
@@ -62,6 +63,7 @@ impl Shard {
             };
             let name = rule.full_name();
             let mut joint = self.joint.remove(&name).unwrap_or_default();
+            let progress = joint.progress.map_or(progress, |before| before.newest(progress));
             let log_s = second_of(self.log_us);
             let mut corrected = joint.corrected;
             let is_late = joint.changed_from_s.is_some() && corrected.is_due(progress, log_s);
@@ -113,10 +115,9 @@ impl Shard {
     fn with_judged(&self, plan: &Plan, at: RuleAt, then: &mut dyn FnMut(Judged<'_>)) {
         let watched = &plan.watched[at.rule];
         if let Some(projection) = watched.lag {
-            if let Some(lags) = self.lags.get(&plan.projections[projection].id) {
-                then(judged(plan, at, Input::Lag(lags)));
-            }
-            return;
+            let none = Samples::default();
+            let lags = self.lags.get(&plan.projections[projection].id).unwrap_or(&none);
+            return then(judged(plan, at, Input::Lag(lags)));
         }
         if !watched.parts.is_empty() {
             return self.with_parts(plan, at, &watched.parts, Vec::new(), then);
@@ -174,55 +175,62 @@ impl Shard {
     /// None: this shard does not hold what the rule reads, or a source has no time yet.
     fn joint_progress(&self, plan: &Plan, rule: usize) -> Option<Progress> {
         let watched = &plan.watched[rule];
-        let mut slowest: Option<Progress> = None;
-        let mut take = |next: Progress| {
-            slowest = Some(slowest.map_or(next, |known| Progress {
-                watermark_s: known.watermark_s.min(next.watermark_s),
-                front_s: known.front_s.min(next.front_s),
-            }));
-        };
-        if let Some(projection) = watched.lag {
-            let newest_s = self.lags.get(&plan.projections[projection].id)?.newest_second()?;
-            // A sample stands from the end of its second on.
-            take(Progress { watermark_s: newest_s + 1, front_s: newest_s + 1 });
+        if !watched.parts.is_empty() {
+            return self.score_progress(plan, rule);
         }
-        for &part in &watched.parts {
-            match self.joint_progress(plan, part) {
-                Some(progress) => take(progress),
-                None if self.is_without_data(plan, part) => {}
-                None => return None,
-            }
+        if let Some(projection) = watched.lag {
+            return self.lag_progress(plan, projection);
         }
         let key = Key::from_packed(&[]);
-        for feed in &watched.feeds {
+        let of_feed = |feed: &WatchedFeed| {
             let projection = &plan.projections[feed.projection];
-            let source = plan.source_of(projection);
-            let Some(clock) = self.sources.get(&source.name) else {
-                // An optional topic that is not there has no data; it does not hold up the others.
-                if source.optional { continue } else { return None }
-            };
             // All that has no group lies on one shard.
             self.counts.get(&projection.id)?.panes(&key)?;
-            let (watermark_us, front_us) = (clock.watermark_us()?, clock.front_us()?);
-            take(Progress { watermark_s: second_of(watermark_us), front_s: second_of(front_us) });
-        }
-        slowest
+            progress_of(self.sources.get(&plan.source_of(projection).name)?)
+        };
+        let all: Option<Vec<Progress>> = watched.feeds.iter().map(of_feed).collect();
+        all?.into_iter().reduce(Progress::oldest)
     }
 
-    /// Whether a rule reads nothing but optional topics that are not there, or a lag nobody has told of yet.
-    fn is_without_data(&self, plan: &Plan, rule: usize) -> bool {
-        let watched = &plan.watched[rule];
-        let is_there = |projection: usize| {
-            let source = plan.source_of(&plan.projections[projection]);
-            !source.optional || self.sources.contains_key(&source.name)
+    /// A score leaves out what has no data, so it does not wait for it either: sources that sleep while others go on,
+    /// topics that are not there, and a lag that has become unknown.
+    fn score_progress(&self, plan: &Plan, rule: usize) -> Option<Progress> {
+        let key = Key::from_packed(&[]);
+        let (mut awake, mut asleep, mut lags) = (Vec::new(), Vec::new(), Vec::new());
+        let mut is_here = false;
+        for watched in leaves(plan, rule) {
+            lags.extend(watched.lag.and_then(|projection| self.lag_progress(plan, projection)));
+            for feed in &watched.feeds {
+                let projection = &plan.projections[feed.projection];
+                let source = plan.source_of(projection);
+                is_here |= self.counts.get(&projection.id).is_some_and(|counts| counts.panes(&key).is_some());
+                match self.sources.get(&source.name) {
+                    Some(clock) if clock.is_asleep() => asleep.extend(progress_of(clock)),
+                    Some(clock) => awake.push(progress_of(clock)?),
+                    None if source.optional => {}
+                    None => return None,
+                }
+            }
+        }
+        let lag = lags.into_iter().reduce(Progress::oldest);
+        let of_events = match awake.is_empty() {
+            false => awake.into_iter().reduce(Progress::oldest),
+            true => asleep.into_iter().reduce(Progress::newest),
         };
-        let untold = |projection: usize| {
-            let lags = self.lags.get(&plan.projections[projection].id);
-            lags.is_none_or(|lags| lags.newest_second().is_none())
-        };
-        watched.parts.is_empty()
-            && !watched.feeds.iter().any(|feed| is_there(feed.projection))
-            && watched.lag.is_none_or(untold)
+        let of_events = of_events.filter(|_| is_here);
+        match (of_events, lag) {
+            (Some(events), Some(lag)) if lag.watermark_s + SILENT_AFTER_S >= events.watermark_s => {
+                Some(events.oldest(lag))
+            }
+            (Some(events), _) => Some(events),
+            (None, lag) => lag.filter(|_| leaves(plan, rule).iter().all(|part| part.feeds.is_empty())),
+        }
+    }
+
+    fn lag_progress(&self, plan: &Plan, projection: usize) -> Option<Progress> {
+        let newest_s = self.lags.get(&plan.projections[projection].id)?.newest_second()?;
+        // A sample stands from the end of its second on.
+        Some(Progress { watermark_s: newest_s + 1, front_s: newest_s + 1 })
     }
 
     fn forget_lags(&mut self, plan: &Plan) {
@@ -248,7 +256,8 @@ impl Shard {
     /// The clock that holds the rule back.
     pub(super) fn slowest_clock(&self, plan: &Plan, rule: usize) -> Option<&SourceClock> {
         let clocks = sources_of(plan, rule).into_iter().filter_map(|source| self.sources.get(source));
-        clocks.min_by_key(|clock| clock.watermark_us())
+        // One without any time holds nothing back.
+        clocks.min_by_key(|clock| (clock.watermark_us().is_none(), clock.watermark_us()))
     }
 
     /// From when on the counts speak for a rule; None: not yet.
@@ -261,6 +270,20 @@ impl Shard {
         let first = |source| self.sources.get(source).and_then(SourceClock::first_us);
         let first_s = sources_of(plan, rule).into_iter().filter_map(first).max().map(second_of);
         Some(Covered { counts_s, whole_s: first_s.map_or(counts_s, |first_s| first_s.max(counts_s)) })
+    }
+}
+
+fn progress_of(clock: &SourceClock) -> Option<Progress> {
+    let (watermark_us, front_us) = (clock.watermark_us()?, clock.front_us()?);
+    Some(Progress { watermark_s: second_of(watermark_us), front_s: second_of(front_us) })
+}
+
+/// What a score is made of in the end: rules that have no parts.
+fn leaves(plan: &Plan, rule: usize) -> Vec<&Watched> {
+    let watched = &plan.watched[rule];
+    match watched.parts.is_empty() {
+        true => vec![watched],
+        false => watched.parts.iter().flat_map(|&part| leaves(plan, part)).collect(),
     }
 }
 

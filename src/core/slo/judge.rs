@@ -153,6 +153,8 @@ impl<'a> Judged<'a> {
                 self.quantile_billionths(*quantile, bounds)
             }
             RuleKind::Count => Some(narrow(i128::from(self.sum(bounds).total) * BILLION)),
+            // Seconds in which nothing was read yet are not without events.
+            RuleKind::Rate if i128::from(bounds.coverage_billionths) < BILLION => None,
             RuleKind::Rate => {
                 let span_s = i128::from((bounds.end_s - bounds.start_s).max(1));
                 Some(narrow(i128::from(self.sum(bounds).total) * BILLION / span_s))

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::core::partial::LagSample;
 
 /// A partition not heard of for longer makes the lag unknown.
-const SILENT_AFTER_S: i64 = 30;
+pub const SILENT_AFTER_S: i64 = 30;
 
 /// The group's whole lag at each second with a sample.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -82,6 +82,22 @@ impl Corrected {
     }
 }
 
+impl Progress {
+    pub fn oldest(self, other: Progress) -> Progress {
+        Progress {
+            watermark_s: self.watermark_s.min(other.watermark_s),
+            front_s: self.front_s.min(other.front_s),
+        }
+    }
+
+    pub fn newest(self, other: Progress) -> Progress {
+        Progress {
+            watermark_s: self.watermark_s.max(other.watermark_s),
+            front_s: self.front_s.max(other.front_s),
+        }
+    }
+}
+
 impl Watch {
     /// Judges up to `progress`. `late_from_s` is the earliest second whose counts changed after it was settled.
     pub fn advance(&mut self, judged: Judged<'_>, progress: Progress, late_from_s: Option<i64>) -> Said {
