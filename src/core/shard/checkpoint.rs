@@ -38,7 +38,15 @@ enum EntryKey {
         counts: u64,
         key: Key,
     },
+    /// What of an entry does not fit in its own record; counted from 1.
+    Part {
+        of: Box<EntryKey>,
+        part: u32,
+    },
 }
+
+/// Largest piece of an entry in one record, well below what a broker takes.
+const PART_BYTES: usize = 256 * 1024;
 
 /// A record for the changelog; no value is a tombstone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +112,12 @@ impl Checkpointer {
         let cycle = self.next_cycle;
         self.next_cycle += 1;
         let mut queue = VecDeque::new();
-        for (entry, body) in shard.take_dirty()? {
+        let meta = postcard::to_stdvec(&shard.meta())?;
+        let mut meta = parts(EntryKey::Cycle, &meta);
+        let (_, head) = meta.remove(0);
+        let dirty = shard.take_dirty()?;
+        let dirty = dirty.into_iter().flat_map(|(entry, body)| parts(entry, &body));
+        for (entry, body) in dirty.chain(meta) {
             let slot = self.slots.get(&entry).map_or(0, |slot| 1 - slot);
             queue.push_back(record(&entry, slot, Some(value(cycle, &body)))?);
             self.slots.insert(entry, slot);
@@ -120,8 +133,7 @@ impl Checkpointer {
             graves.push_back(record(&entry, slot, None)?);
             graves.push_back(record(&entry, 1 - slot, None)?);
         }
-        let meta = postcard::to_stdvec(&shard.meta())?;
-        let cycle = record(&EntryKey::Cycle, 0, Some(value(cycle, &meta)))?;
+        let cycle = record(&EntryKey::Cycle, 0, Some(value(cycle, &head)))?;
         self.writing = Some(Writing { queue, graves, cycle });
         Ok(())
     }
@@ -182,7 +194,7 @@ impl Restore {
             let (entry, slot): (EntryKey, u8) = read("key", &key_bytes)?;
             let (cycle, body) = parse(&value)?;
             if entry == EntryKey::Cycle {
-                last_cycle = Some((cycle, read::<Meta>("cycle", body)?));
+                last_cycle = Some((cycle, body.to_vec()));
             } else {
                 entries.push((entry, slot, cycle, body.to_vec(), key_bytes));
             }
@@ -201,12 +213,17 @@ impl Restore {
                 valid.insert(entry, (cycle, slot, body));
             }
         }
-        let Some((_, meta)) = last_cycle else { return Ok((None, checkpointer)) };
-        let mut shard = Shard::from_meta(id, options, meta)?;
-        for (entry, (_, slot, body)) in valid {
-            shard.restore_entry(&entry, &body)?;
-            checkpointer.slots.insert(entry, slot);
+        let Some((cycle, head)) = last_cycle else { return Ok((None, checkpointer)) };
+        let meta = whole_of(&valid, &EntryKey::Cycle, cycle, &head)?;
+        let mut shard = Shard::from_meta(id, options, read::<Meta>("cycle", &meta)?)?;
+        for (entry, (cycle, _, head)) in &valid {
+            let is_part = matches!(entry, EntryKey::Part { .. });
+            // An empty one was gone when the cycle was cut.
+            if !is_part && !head.is_empty() {
+                shard.restore_entry(entry, &whole_of(&valid, entry, *cycle, head)?)?;
+            }
         }
+        checkpointer.slots = valid.into_iter().map(|(entry, (_, slot, _))| (entry, slot)).collect();
         Ok((Some(shard), checkpointer))
     }
 }
@@ -237,6 +254,7 @@ impl Shard {
             EntryKey::Group { counts, key } => {
                 self.counts.get(counts).is_some_and(|c| c.panes(key).is_some())
             }
+            EntryKey::Part { of, .. } => self.holds(of),
         }
     }
 
@@ -246,6 +264,7 @@ impl Shard {
             EntryKey::Row { table, hour_us, .. } => {
                 self.tables.get(table).is_none_or(|table| !table.has_hour(*hour_us))
             }
+            EntryKey::Part { of, .. } => self.is_past(of),
             EntryKey::Cycle | EntryKey::Group { .. } => false,
         }
     }
@@ -298,12 +317,8 @@ impl Shard {
     }
 
     fn restore_entry(&mut self, entry: &EntryKey, body: &[u8]) -> Result<(), RestoreError> {
-        if body.is_empty() {
-            // It was gone when the cycle was cut.
-            return Ok(());
-        }
         match entry {
-            EntryKey::Cycle => {}
+            EntryKey::Cycle | EntryKey::Part { .. } => {}
             EntryKey::Row { table, hour_us, key } => {
                 if let Some(table) = self.tables.get_mut(table) {
                     table.restore_row(*hour_us, key.clone(), read::<Entry>("row", body)?);
@@ -317,6 +332,38 @@ impl Shard {
         }
         Ok(())
     }
+}
+
+/// An entry as records hold it: how many there are and the first piece under its own key, the others under theirs.
+fn parts(entry: EntryKey, bytes: &[u8]) -> Vec<(EntryKey, Vec<u8>)> {
+    let count = bytes.len().div_ceil(PART_BYTES).max(1) as u32;
+    let mut pieces = bytes.chunks(PART_BYTES);
+    let mut head = count.to_be_bytes().to_vec();
+    head.extend_from_slice(pieces.next().unwrap_or_default());
+    let of = entry.clone();
+    let rest = (1..).zip(pieces).map(|(part, piece)| {
+        let of = Box::new(of.clone());
+        (EntryKey::Part { of, part }, piece.to_vec())
+    });
+    std::iter::once((entry, head)).chain(rest).collect()
+}
+
+/// Puts together what `cycle` wrote of an entry. Parts beyond the count are left over from when it was larger.
+fn whole_of(
+    entries: &BTreeMap<EntryKey, (u64, u8, Vec<u8>)>,
+    entry: &EntryKey,
+    cycle: u64,
+    head: &[u8],
+) -> Result<Vec<u8>, RestoreError> {
+    let short = || RestoreError::Damaged { what: "part", source: postcard::Error::DeserializeUnexpectedEnd };
+    let (count, first) = head.split_first_chunk::<4>().ok_or_else(short)?;
+    let mut bytes = first.to_vec();
+    for part in 1..u32::from_be_bytes(*count) {
+        let key = EntryKey::Part { of: Box::new(entry.clone()), part };
+        let (_, _, piece) = entries.get(&key).filter(|(written, ..)| *written == cycle).ok_or_else(short)?;
+        bytes.extend_from_slice(piece);
+    }
+    Ok(bytes)
 }
 
 fn record(entry: &EntryKey, slot: u8, value: Option<Vec<u8>>) -> Result<ChangelogRecord, postcard::Error> {
@@ -344,4 +391,29 @@ fn parse(value: &[u8]) -> Result<(u64, &[u8]), RestoreError> {
 
 fn read<'a, T: Deserialize<'a>>(what: &'static str, bytes: &'a [u8]) -> Result<T, RestoreError> {
     postcard::from_bytes(bytes).map_err(|source| RestoreError::Damaged { what, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_in_one_record_comes_back_whole() {
+        for length in [0, 1, PART_BYTES, PART_BYTES + 1, 5 * PART_BYTES - 1] {
+            let bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            let entry = EntryKey::Group { counts: 7, key: Key::from_columns(&["a"]) };
+            let parts = parts(entry.clone(), &bytes);
+            assert!(parts.iter().all(|(_, body)| body.len() <= PART_BYTES + 4));
+            let mut entries: BTreeMap<EntryKey, (u64, u8, Vec<u8>)> =
+                parts.into_iter().map(|(key, body)| (key, (3, 0, body))).collect();
+            let head = entries[&entry].2.clone();
+            assert_eq!(whole_of(&entries, &entry, 3, &head).unwrap(), bytes);
+            // A part of another cycle is none of it.
+            let last = entries.keys().next_back().unwrap().clone();
+            if let EntryKey::Part { .. } = last {
+                entries.insert(last, (2, 0, Vec::new()));
+                assert!(whole_of(&entries, &entry, 3, &head).is_err());
+            }
+        }
+    }
 }
