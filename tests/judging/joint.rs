@@ -117,7 +117,7 @@ fn a_score_is_the_weighted_mean_of_its_parts_over_its_own_window() {
     assert_eq!(world.breaches().last().unwrap().worst_value_billionths, 625_000_000);
 }
 
-/// What never spoke is left out, and no reason to wait.
+/// Nothing was ever seen, which is a count of 0, and no reason to wait.
 #[test]
 fn a_score_goes_on_beside_a_source_that_never_had_an_event() {
     let mut world = score();
@@ -126,9 +126,8 @@ fn a_score_goes_on_beside_a_source_that_never_had_an_event() {
         world.requests(at_s, if (50..100).contains(&at_s) { 500 } else { 200 }, 3);
         world.tick();
     }
-    // The share alone: 1 - k/20, below 0.8 from k = 5 on, at 55, and back at 4 of ten, at 106.
-    let expected = [("OPENED", "critical".to_owned(), 55), ("RESOLVED", "critical".to_owned(), 116)];
-    assert_eq!(world.told("test/score"), expected);
+    let expected = [("OPENED", "critical".to_owned(), 56), ("RESOLVED", "critical".to_owned(), 115)];
+    assert_eq!(world.told("test/score"), expected, "seconds as above");
 }
 
 /// The share of failures, weight 3, and a lag from 0 s (1) to 60 s (0), weight 1, of which the last is heard at 100.
@@ -176,7 +175,7 @@ fn a_score_of_too_little_is_none() {
     assert_eq!(told[0].0, "OPENED");
 }
 
-/// The light part reads a topic that is not there: it is left out, and the rest is scored.
+/// One part counts in a topic that is not there: a count of 0, which holds nothing back.
 #[test]
 fn a_score_does_without_an_optional_topic() {
     let crashes = rule(
@@ -206,6 +205,6 @@ fn a_score_does_without_an_optional_topic() {
         world.requests(at_s, if at_s >= 50 { 500 } else { 200 }, 10);
         world.tick();
     }
-    // One bad second of ten is a score of exactly 0.9; two are below.
-    assert_eq!(world.told("test/health"), [("OPENED", "critical".into(), 52)]);
+    // k bad seconds of ten are a score of 1 - k/20: exactly 0.9 at two, below at three.
+    assert_eq!(world.told("test/health"), [("OPENED", "critical".into(), 53)]);
 }

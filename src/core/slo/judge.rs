@@ -142,8 +142,6 @@ impl<'a> Judged<'a> {
     /// The rule's number over another window, for a score; None without data. A COUNT keeps its own window, for its
     /// number grows with it.
     pub fn value_billionths(&self, window_s: i64, at_s: i64) -> Option<i64> {
-        // None of nothing is no number: a source that never spoke is without data.
-        self.first_second()?;
         let own_s = self.rule.levels.first().map_or(window_s, |level| level.window_s);
         let bounds =
             self.bounds(if matches!(self.rule.kind, RuleKind::Count) { own_s } else { window_s }, at_s);
