@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::core::alert::RuleKind;
+use crate::core::exemplar::{Exemplar, add_exemplar};
 use crate::core::key::Key;
-use crate::core::partial::{CellsDelta, Exemplar, add_exemplar};
+use crate::core::partial::CellsDelta;
 use crate::core::plan::{Cells, Plan};
 use crate::core::slo::episode::Change;
 use crate::core::slo::judge::{Counted, Covered, Input, Judged};
@@ -62,9 +63,9 @@ pub struct Judgement {
 
 impl Group {
     fn look_at(&mut self, second: i64, exemplars: &[Exemplar]) {
-        for Exemplar { cell, partition, offset, trace_id } in exemplars {
+        for exemplar in exemplars {
             let minute = self.exemplars.entry(floor_to(second, 60)).or_default();
-            add_exemplar(minute, (*cell, *partition, *offset), || trace_id.clone());
+            add_exemplar(minute, Exemplar { trace_id: None, ..*exemplar }, || exemplar.trace_id.clone());
         }
     }
 }

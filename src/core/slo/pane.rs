@@ -9,8 +9,9 @@ use super::standing::HOURS_CORRECTED_S;
 use crate::core::alert::AlertRule;
 use crate::core::fold::add_cell;
 use crate::core::partial::CellsDelta;
-use crate::core::plan::{CellSet, Cells, move_cell};
+use crate::core::plan::{Cells, move_cell};
 use crate::core::sketch::histogram::Histogram;
+use crate::core::tally::CellSet;
 use crate::core::time::floor_to;
 
 /// Widths in seconds; each divides the next.
