@@ -67,6 +67,25 @@ fn samples_that_stop_make_a_lag_unknown() {
     assert_eq!(world.told("test/lag"), [("OPENED", "critical".into(), 1)]);
 }
 
+/// Partition 0 is last heard of in second 49: what it owes is known up to 79, whatever the other one says.
+#[test]
+fn one_partition_that_nobody_speaks_of_makes_a_lag_unknown() {
+    let mut world = World::new(vec![AlertRule { no_data_after_s: 5, ..lag_rule(LagUnit::Messages, 3_000) }]);
+    for at_s in 0..200 {
+        world.requests(at_s, 200, 1);
+        if at_s < 50 {
+            world.lag_of("consumer", 0, 4_000, 60);
+        }
+        world.lag_of("consumer", 1, 0, 0);
+        world.tick();
+    }
+    // Unknown from 80 on, which is a span of 5 s at 85.
+    assert_eq!(
+        world.told("test/lag"),
+        [("OPENED", "critical".into(), 1), ("RESOLVED", "critical".into(), 85)]
+    );
+}
+
 /// A share of failures scored from 0 % (1) to 50 % (0), weight 3, and a count of slow ones from 0 (1) to 10 (0).
 fn score() -> World {
     let failed = rule(
