@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
+use super::asks::{Ask, By, DOCUMENT, Feed, Promise, What};
 use super::evaluation::evaluate;
-use super::hits::{Ask, BILLION, By, DOCUMENT, Feed, Hit, What, Which, arrivals, rules_of};
+use super::hits::{BILLION, Hit, Which, arrivals, rules_of};
 use super::oracle::{End, Judged, Level};
 use super::scenario::{Disorder, Played, Scenario, hit};
 use super::simulation::{Ingest, Setup};
@@ -39,7 +40,7 @@ fn ask(what: What, levels: Vec<Level>, hold_s: i64) -> Ask {
 }
 
 fn burn(target_millis: i64, levels: Vec<Level>, hold_s: i64) -> Ask {
-    ask(What::Burn { target_billionths: target_millis * 1_000_000 }, levels, hold_s)
+    ask(What::Burn(Promise::of(target_millis * 1_000_000)), levels, hold_s)
 }
 
 /// COUNT of failed hits.
@@ -64,6 +65,8 @@ fn play(ask: &Ask, hits: Vec<Hit>, span_s: i64) -> Played {
         setup: SETUP,
         asks: vec![ask.clone()],
         hits,
+        samples: Vec::new(),
+        maintenance: Vec::new(),
         span_s,
         step_s: if span_s > 600 { 30 } else { 1 },
         out_of_order_s: 1,
@@ -72,7 +75,7 @@ fn play(ask: &Ask, hits: Vec<Hit>, span_s: i64) -> Played {
     };
     let played = scenario.play();
     let told = played.told.get(&format!("{DOCUMENT}/rule")).map(|story| story.episodes());
-    let expected = ask.expected(&scenario.hits, played.until_s);
+    let expected = scenario.world(&played).expected(ask);
     let expected: Vec<_> = expected.into_iter().map(|judged| judged.episode).collect();
     assert_eq!(told.unwrap_or_default(), expected, "core, then oracle");
     played
