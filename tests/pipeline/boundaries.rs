@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::asks::{Ask, By, DOCUMENT, Feed, Promise, What};
 use super::evaluation::evaluate;
 use super::hits::{BILLION, Hit, Which, arrivals, rules_of};
-use super::oracle::{End, Judged, Level};
+use super::oracle::{Calendar, Clocks, End, Judged, Level, Period, Unit, wall_of};
 use super::scenario::{Disorder, Played, Scenario, hit};
 use super::simulation::{Ingest, Setup};
 use super::story::stories;
@@ -223,6 +223,20 @@ fn silence_is_counted_from_the_last_event_of_a_group_however_long() {
     let later = steady(0..130, 1, 0).chain(steady(60..130, 1, 0).map(elm)).collect();
     let by_host = Ask { by: vec![By::Host], ..quiet(30, 0) };
     assert_eq!(told(&by_host, later, 130), Vec::<String>::new());
+}
+
+/// At 3,600 the clocks are put back from four to three, so the hour that began at three lasts for two.
+#[test]
+fn an_hour_that_comes_twice_is_one_period_of_a_budget() {
+    let start_s = START_US / SECOND_US;
+    let clocks = Clocks(vec![(0, 3_600), (start_s + 3_600, 0)]);
+    let period = Period::Calendar(Calendar::new(wall_of(start_s + 3_600), Unit::Hour, 1, clocks));
+    let promise = Promise { period, ..Promise::of(500_000_000) };
+    let below = Level { above: false, ..level("high", 500, 3_600) };
+    // 60 bad of 60 and then one more a minute: of 180 they are two thirds of the budget.
+    let hits = steady(0..60, 1, 1).chain((1..121).map(|minute| at(60 * minute, 200))).collect();
+    let said = "high from 1, opened 1, recovered 7201, resolved 7201";
+    assert_eq!(told(&ask(What::Budget(promise), vec![below], 0), hits, 7_230), [said]);
 }
 
 /// Two hits a second, one on each partition, until the second partition stops.
