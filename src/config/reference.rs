@@ -81,6 +81,10 @@ impl Known {
             let help = "name the parts of that COMPOSITE here";
             return Err(Problem::new(format!("`{written}` is made of a COMPOSITE"), help));
         }
+        if rule.has_slices() {
+            let help = "a part is read over the window of its score: name a rule on the events, the rate or the lag itself";
+            return Err(Problem::new(format!("`{written}` counts slices of time"), help));
+        }
         Ok(Some(rule))
     }
 
@@ -143,7 +147,7 @@ mod tests {
     use super::*;
     use crate::core::alert::{Feed, Side};
     use crate::core::expr::{Comparison, Condition};
-    use crate::core::objective::{Method, Period};
+    use crate::core::objective::{EmptySlice, Method, Period};
 
     const DAY_S: i64 = 24 * 60 * 60;
 
@@ -188,6 +192,11 @@ mod tests {
             objective("uptime", "up", Indicator::Events),
             objective("health", "score", composite),
         ];
+        let mut rules = rules;
+        let slices = Method::Timeslices { slice_s: 60, target_billionths: 1, empty: EmptySlice::Good };
+        let mut minutes = objective("minutes", "up", Indicator::Events);
+        minutes.objective.as_mut().unwrap().method = slices;
+        rules.push(minutes);
         Objectives { rules, unreadable: vec!["broken".into()] }
     }
 
@@ -267,5 +276,9 @@ mod tests {
         assert_eq!(scores, [("uptime/a", 1_000_000_000, 0), ("speed/fast", 500_000_000, 14_400_000_000)]);
         let said = read(&[&composite("health/score"), budget]).unwrap_err();
         assert!(said.contains("`health/score` is made of a COMPOSITE"), "{said}");
+        let budget = "name: a, kind: BUDGET, slo: minutes, low: {below: 25%}";
+        let said = read(&[&composite("minutes/up"), budget]).unwrap_err();
+        assert!(said.contains("`a` counts slices of time"), "{said}");
+        assert!(said.contains("`minutes/up` counts slices of time"), "{said}");
     }
 }

@@ -10,7 +10,8 @@ use super::alert::Lag;
 use super::expr::Comparison;
 use super::time::second_of;
 
-const DAY_S: i64 = 86_400;
+const HOUR_S: i64 = 3_600;
+const DAY_S: i64 = 24 * HOUR_S;
 
 /// One objective of one SLO. Its rule's `document` and `name` are the SLO's and the objective's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +141,8 @@ impl Period {
             Period::Rolling { length_s } => length_s,
             Period::Calendar { unit, count, .. } => {
                 let month_s = || (unit.months() * 366 * DAY_S + 11 * DAY_S) / 12;
-                unit.seconds().unwrap_or_else(month_s) * i64::from(count.max(1))
+                // Clocks that are put back make one of them longer.
+                unit.seconds().unwrap_or_else(month_s) * i64::from(count.max(1)) + HOUR_S
             }
         }
     }
@@ -256,11 +258,12 @@ mod tests {
             (CalendarUnit::Month, "2026-04-01T04:00:01Z", "2026-04-01T04:00:00Z"),
             (CalendarUnit::Day, "2026-03-09T03:30:00Z", "2026-03-08T05:00:00Z"),
             (CalendarUnit::Day, "2026-03-09T04:30:00Z", "2026-03-09T04:00:00Z"),
-            (CalendarUnit::Day, "2026-11-02T04:30:00Z", "2026-11-01T04:00:00Z"),
+            (CalendarUnit::Day, "2026-11-02T05:00:00Z", "2026-11-01T04:00:00Z"),
         ];
         for (unit, end, start) in table {
             let period = Period::Calendar { start_us, unit, count: 1, zone: zone.clone() };
             assert_eq!(period.start_s(second(end)), second(start), "{unit:?} up to {end}");
+            assert!(second(end) - second(start) <= period.length_s(), "{unit:?} up to {end}");
         }
     }
 }

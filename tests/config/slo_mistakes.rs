@@ -136,6 +136,11 @@ fn windows_are_checked() {
         ),
         (
             "isRolling: true",
+            "calendar: {startTime: 2026-01-01 00:00:30, timeZone: UTC}",
+            "`startTime`: `2026-01-01 00:00:30` is within a minute",
+        ),
+        (
+            "isRolling: true",
             "calendar: {startTime: 2026-01-01 00:00:00, timeZone: Mars/Olympus}",
             "`timeZone`: `Mars/Olympus` is not a known time zone",
         ),

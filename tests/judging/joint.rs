@@ -1,9 +1,9 @@
 //! Rules over several sources, lags and scores.
 
-use plimsoll::core::alert::{AlertRule, Composite, Lag, LagUnit, Part, RuleKind, Side};
+use plimsoll::core::alert::{AlertRule, Composite, Feed, Lag, LagUnit, Part, RuleKind, Side};
 use plimsoll::core::expr::Condition;
 
-use crate::world::{BILLION, World, feed, level, rule, status_at_least, whole};
+use crate::world::{BILLION, START_S, World, feed, level, rule, status_at_least, whole};
 
 fn predictions(world: &mut World, at_s: i64, count: u64) {
     for n in 0..count {
@@ -82,6 +82,25 @@ fn samples_that_stop_make_a_lag_unknown() {
     }
     // Without a sample there is no log time either: nothing resolves on a guess.
     assert_eq!(world.told("test/lag"), [("OPENED", "critical".into(), 1)]);
+}
+
+/// Partition 0 is last heard of in second 49: what it owes is known up to 79, whatever the other one says.
+#[test]
+fn one_partition_that_nobody_speaks_of_makes_a_lag_unknown() {
+    let mut world = World::new(vec![AlertRule { no_data_after_s: 5, ..lag_rule(LagUnit::Messages, 3_000) }]);
+    for at_s in 0..200 {
+        world.requests(at_s, 200, 1);
+        if at_s < 50 {
+            world.lag_of("consumer", 0, 4_000, 60);
+        }
+        world.lag_of("consumer", 1, 0, 0);
+        world.tick();
+    }
+    // Unknown from 80 on, which is a span of 5 s at 85.
+    assert_eq!(
+        world.told("test/lag"),
+        [("OPENED", "critical".into(), 1), ("RESOLVED", "critical".into(), 85)]
+    );
 }
 
 /// A share of failures scored from 0 % (1) to 50 % (0), weight 3, and a count of slow ones from 0 (1) to 10 (0).
@@ -190,6 +209,44 @@ fn a_score_of_too_little_is_none() {
     // A part of 0 beside one of 1: (3 + 0) / 4 = 0.75 while requests are in the window, then nothing is known.
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "OPENED");
+}
+
+/// A COUNT over 300 s that itself is corrected for a minute, and a score of it that is corrected for a quarter of an
+/// hour. Five failed from 600 to 604: a score of a half, which is not below. The sixth comes 800 s late.
+#[test]
+fn a_score_is_corrected_by_more_than_its_part_is() {
+    let failed = feed("request-log", status_at_least(500));
+    let count = AlertRule {
+        correct_within_s: 60,
+        ..rule(
+            "failed",
+            RuleKind::Count,
+            vec![Feed { filter: status_at_least(500), bad: Condition::never(), ..failed }],
+            level(Side::Above, 100 * BILLION, 300),
+        )
+    };
+    let part = Part {
+        rule: "test/failed".into(),
+        weight_millionths: 1_000_000,
+        full_billionths: 0,
+        zero_billionths: 10 * BILLION,
+    };
+    let composite = Composite { parts: vec![part], min_weight_billionths: BILLION / 2 };
+    let below = level(Side::Below, BILLION / 2, 10);
+    let score = rule("score", RuleKind::Composite(composite), Vec::new(), below);
+    let mut world = World::new(vec![count, score]);
+    for at_s in 0..1_450 {
+        world.requests(at_s, 200, 1);
+        world.requests(at_s, 500, u64::from((600..605).contains(&at_s)));
+        if at_s == 1_400 {
+            world.requests(603, 500, 1);
+        }
+        world.tick();
+    }
+    // All six from 605 to 909, whose window begins at 600, and 10 s of hold.
+    let seconds: Vec<_> =
+        world.breaches().map(|b| (b.onset_s - START_S, b.resolved_s.map(|s| s - START_S))).collect();
+    assert_eq!(seconds, [(605, None), (605, Some(920))]);
 }
 
 /// One part counts in a topic that is not there: a count of 0, which holds nothing back.

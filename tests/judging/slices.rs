@@ -92,3 +92,20 @@ fn late_events_correct_slices_and_hours() {
     assert_eq!((after.slice_bad_billionths, after.stamp.revision, after.total), (0, 1, 3_706));
     assert!(before.stamp.is_final && after.stamp.is_final);
 }
+
+/// The first event so far is in second 130; one of second 65 makes minutes 2 and 3 whole.
+#[test]
+fn slices_begin_with_the_first_event_even_when_it_comes_late() {
+    let mut world = World::new(vec![uptime(EmptySlice::Bad, 100)]);
+    for at_s in 0..3_605 {
+        if at_s >= 130 {
+            world.requests(at_s, 200, 1);
+        }
+        if at_s == 300 {
+            world.requests(65, 200, 1);
+        }
+        world.tick();
+    }
+    let [hour] = hours(&world)[..] else { panic!("one hour") };
+    assert_eq!((hour.slice_bad_billionths, hour.slice_good_billionths), (0, 58 * 1_000_000_000));
+}

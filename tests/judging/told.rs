@@ -217,3 +217,53 @@ fn maintenance_marks_and_hides_nothing() {
     let marks: Vec<_> = world.breaches().map(|b| (b.transition.name(), b.suppressed_by.clone())).collect();
     assert_eq!(marks, [("OPENED", vec!["ours".to_owned()]), ("RESOLVED", vec!["ours".to_owned()])]);
 }
+
+/// Log time at which each breach was told, less the second judged, and whether it is marked.
+fn stale(world: &mut World, steps: impl Iterator<Item = (i64, i64)>) -> Vec<(&'static str, i64, bool)> {
+    let mut told = Vec::new();
+    for (now_s, at_s) in steps {
+        world.now_s = now_s;
+        let bad = if (100..130).contains(&(at_s % 400)) { 5 } else { 0 };
+        world.requests(at_s, 500, bad);
+        world.requests(at_s, 200, 10 - bad);
+        let before = world.breaches().count();
+        world.tick();
+        let news = world.breaches().skip(before);
+        told.extend(news.map(|b| (b.transition.name(), world.now_s - (b.evaluated_s - START_S), b.stale)));
+    }
+    told
+}
+
+/// The newest second is judged as soon as it has an event.
+#[test]
+fn what_is_judged_more_than_a_minute_behind_log_time_is_stale() {
+    for (behind_s, is_stale) in [(0, false), (60, false), (61, true), (3_600, true)] {
+        let mut world = World::new(vec![failing()]);
+        let told = stale(&mut world, (0..200).map(|at_s| (at_s + behind_s - 1, at_s)));
+        let (transition, judged_behind_s, marked) = told[0];
+        assert_eq!((transition, judged_behind_s, marked), ("OPENED", behind_s, is_stale), "{told:?}");
+    }
+}
+
+/// Events of five seconds in each second of log time, from 2,000 s behind until the log is reached; then live.
+#[test]
+fn openings_are_stale_while_a_replay_catches_up_and_not_once_it_is_live() {
+    let mut world = World::new(vec![failing()]);
+    let steps = (0..2_900).map(|at_s| (2_000 + at_s / 5, at_s)).map(|(now_s, at_s)| (now_s.max(at_s), at_s));
+    let told = stale(&mut world, steps);
+    let opened: Vec<bool> = told.iter().filter(|(what, ..)| *what == "OPENED").map(|told| told.2).collect();
+    // At 100, 500 and so on; 2,500 is where the two meet.
+    assert_eq!(opened, [true, true, true, true, true, true, false], "{told:?}");
+    assert!(told.iter().all(|(_, behind_s, marked)| *marked == (*behind_s > 60)), "{told:?}");
+}
+
+/// An episode that late events bring to light is over before it can be told.
+#[test]
+fn an_episode_found_late_is_stale_though_the_stream_is_live() {
+    let mut world = World::new(vec![failing()]);
+    run_on(&mut world, 0, 100);
+    world.requests(50, 500, 90);
+    run_on(&mut world, 100, 130);
+    let told: Vec<_> = world.breaches().map(|b| (b.transition.name(), b.stale)).collect();
+    assert_eq!(told, [("OPENED", true), ("RESOLVED", true)]);
+}

@@ -124,9 +124,13 @@ impl World {
 
     /// A sample of the lag of `group` on partition 0 of a source, taken in the second that is going on.
     pub fn lag(&mut self, group: &str, messages: u64, behind_s: i64) {
+        self.lag_of(group, 0, messages, behind_s);
+    }
+
+    pub fn lag_of(&mut self, group: &str, partition: i32, messages: u64, behind_s: i64) {
         let is_it = |body: &Body| matches!(body, Body::Lag(Some(of)) if of == group);
         let projection = self.plan.projections.iter().position(|p| is_it(&p.body)).unwrap();
-        let sample = LagSample { partition: 0, messages, behind_us: behind_s * SECOND_US };
+        let sample = LagSample { partition, messages, behind_us: behind_s * SECOND_US };
         let (key, pane) = (Key::from_packed(&[]), START_S + self.now_s);
         let delta = Delta { projection: projection as u16, key, pane, body: DeltaBody::Lag(vec![sample]) };
         let log_time_us = pane * SECOND_US;

@@ -16,24 +16,30 @@
 // Each test that includes this uses a part of it.
 #![allow(dead_code, unused_imports)]
 
+mod calendar;
 mod compare;
 mod decimal;
 mod decode;
 mod episodes;
 mod log;
+mod number;
 mod ratio;
 mod rules;
 mod sketch;
+mod slices;
 mod tables;
 
+pub use calendar::{Calendar, Clocks, Period, Unit, wall_of, wall_s};
 pub use compare::{compare, without};
 pub use decimal::{Rounded, scaled};
 pub use decode::{Event, Prediction, Price, Request, decode};
 pub use episodes::{End, Episode, Judged};
 pub use log::{Accepted, DeadLetter, Verdict, judge};
+pub use number::{Happened, Heard, Part, Sample};
 pub use ratio::{RatioLevel, RatioRule, ratio_episodes};
-pub use rules::{Happened, Kind, Level, Rule, judge_group};
+pub use rules::{Kind, Level, Rule, judge_group};
 pub use sketch::{Histogram, bin_of, distinct, hash};
+pub use slices::{Counts, Empty, Good, Slices};
 
 use serde_json::Value;
 

@@ -1,5 +1,7 @@
 //! Histograms and distinct counts, from every value at once.
 
+use std::sync::LazyLock;
+
 use rust_hll::{Hll, Settings};
 
 /// Values that fit: 0 to 2^42 - 1. hdrhistogram's lowest discernible value is 1, and 0 is always counted.
@@ -42,7 +44,8 @@ impl Histogram {
         let max = *self.values.last()?;
         let rank = (self.count() * millionths).div_ceil(1_000_000).max(1);
         let value = self.values[rank as usize - 1];
-        Some(i128::from(empty().highest_equivalent(value).min(max)))
+        static EMPTY: LazyLock<hdrhistogram::Histogram<u64>> = LazyLock::new(empty);
+        Some(i128::from(EMPTY.highest_equivalent(value).min(max)))
     }
 
     /// The 7-bit bins that hold anything, ascending, and how many values each.

@@ -3,9 +3,10 @@
 
 use std::ops::Range;
 
+use super::asks::{Ask, By, DOCUMENT, Feed, Promise, What};
 use super::evaluation::evaluate;
-use super::hits::{Ask, BILLION, By, DOCUMENT, Feed, Hit, What, Which, arrivals, rules_of};
-use super::oracle::{End, Judged, Level};
+use super::hits::{BILLION, Hit, Which, arrivals, rules_of};
+use super::oracle::{Calendar, Clocks, End, Judged, Level, Period, Unit, wall_of};
 use super::scenario::{Disorder, Played, Scenario, hit};
 use super::simulation::{Ingest, Setup};
 use super::story::stories;
@@ -39,7 +40,7 @@ fn ask(what: What, levels: Vec<Level>, hold_s: i64) -> Ask {
 }
 
 fn burn(target_millis: i64, levels: Vec<Level>, hold_s: i64) -> Ask {
-    ask(What::Burn { target_billionths: target_millis * 1_000_000 }, levels, hold_s)
+    ask(What::Burn(Promise::of(target_millis * 1_000_000)), levels, hold_s)
 }
 
 /// COUNT of failed hits.
@@ -64,6 +65,8 @@ fn play(ask: &Ask, hits: Vec<Hit>, span_s: i64) -> Played {
         setup: SETUP,
         asks: vec![ask.clone()],
         hits,
+        samples: Vec::new(),
+        maintenance: Vec::new(),
         span_s,
         step_s: if span_s > 600 { 30 } else { 1 },
         out_of_order_s: 1,
@@ -72,7 +75,7 @@ fn play(ask: &Ask, hits: Vec<Hit>, span_s: i64) -> Played {
     };
     let played = scenario.play();
     let told = played.told.get(&format!("{DOCUMENT}/rule")).map(|story| story.episodes());
-    let expected = ask.expected(&scenario.hits, played.until_s);
+    let expected = scenario.world(&played).expected(ask);
     let expected: Vec<_> = expected.into_iter().map(|judged| judged.episode).collect();
     assert_eq!(told.unwrap_or_default(), expected, "core, then oracle");
     played
@@ -220,6 +223,20 @@ fn silence_is_counted_from_the_last_event_of_a_group_however_long() {
     let later = steady(0..130, 1, 0).chain(steady(60..130, 1, 0).map(elm)).collect();
     let by_host = Ask { by: vec![By::Host], ..quiet(30, 0) };
     assert_eq!(told(&by_host, later, 130), Vec::<String>::new());
+}
+
+/// At 3,600 the clocks are put back from four to three, so the hour that began at three lasts for two.
+#[test]
+fn an_hour_that_comes_twice_is_one_period_of_a_budget() {
+    let start_s = START_US / SECOND_US;
+    let clocks = Clocks(vec![(0, 3_600), (start_s + 3_600, 0)]);
+    let period = Period::Calendar(Calendar::new(wall_of(start_s + 3_600), Unit::Hour, 1, clocks));
+    let promise = Promise { period, ..Promise::of(500_000_000) };
+    let below = Level { above: false, ..level("high", 500, 3_600) };
+    // 60 bad of 60 and then one more a minute: of 180 they are two thirds of the budget.
+    let hits = steady(0..60, 1, 1).chain((1..121).map(|minute| at(60 * minute, 200))).collect();
+    let said = "high from 1, opened 1, recovered 7201, resolved 7201";
+    assert_eq!(told(&ask(What::Budget(promise), vec![below], 0), hits, 7_230), [said]);
 }
 
 /// Two hits a second, one on each partition, until the second partition stops.

@@ -1,29 +1,24 @@
-//! Two small sources of hits on hosts, and rules about them in plain words: put to the core in its own terms, and to
-//! the oracle in the oracle's.
+//! Two small sources of hits on hosts, and samples of how far their consumer is behind.
 
-use plimsoll::core::alert::{self, AlertRule, RuleKind, Severities, Severity, Side};
+use plimsoll::core::alert::{AlertRule, Severities, Severity};
 use plimsoll::core::expr::{Atom, Comparison, Condition};
-use plimsoll::core::objective::{Indicator, Method, Objective, Period};
 use plimsoll::core::rules::Rules;
-use plimsoll::core::source::{
-    Bounds, EventTime, Field, FieldKind, Format, Quantile, Slot, Source, TimestampForm,
-};
+use plimsoll::core::source::{Bounds, EventTime, Field, FieldKind, Format, Slot, Source, TimestampForm};
 use std::collections::BTreeMap;
 
-use super::oracle::{Happened, Judged, Kind, Level, RawRecord, Rule, judge_group};
+use super::asks::Ask;
+use super::oracle::{RawRecord, Sample};
 use super::simulation::Arrival;
 use super::workload::SECOND_US;
 
 pub const SOURCES: [&str; 2] = ["hits", "pings"];
 pub const SEVERITIES: [&str; 4] = ["critical", "high", "warning", "low"];
-/// The document every rule stands in.
-pub const DOCUMENT: &str = "asked";
 pub const BILLION: i128 = 1_000_000_000;
 
 const AT: Slot = 0;
-const HOST: Slot = 1;
-const STATE: Slot = 2;
-const TOOK: Slot = 3;
+pub const HOST: Slot = 1;
+pub const STATE: Slot = 2;
+pub const TOOK: Slot = 3;
 
 #[derive(Clone, Debug)]
 pub struct Hit {
@@ -35,6 +30,14 @@ pub struct Hit {
     pub host: &'static str,
     pub state: i64,
     pub took_us: Option<i64>,
+}
+
+/// A sample of the lag on a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// Index into `SOURCES`.
+    pub source: usize,
+    pub sample: Sample,
 }
 
 /// Some of the hits.
@@ -52,58 +55,18 @@ pub enum Which {
     On(&'static str),
 }
 
-/// A rule in plain words.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    pub name: String,
-    pub what: What,
-    pub feeds: Vec<Feed>,
-    pub by: Vec<By>,
-    pub levels: Vec<Level>,
-    pub hold_s: i64,
-    pub no_data_after_s: i64,
-    pub correct_within_s: i64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
-    Ratio,
-    /// Of the time a hit took [ms]; in millionths.
-    Took(u32),
-    Freshness(u32),
-    Count,
-    Rate,
-    Absence,
-    Burn {
-        target_billionths: i64,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum By {
-    Host,
-    State,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Feed {
-    pub source: usize,
-    pub filter: Which,
-    pub bad: Which,
-}
-
 impl Hit {
     fn timestamp_ms(&self) -> i64 {
         self.arrives_us / 1000
     }
 
-    fn age_us(&self) -> i64 {
+    pub fn age_us(&self) -> i64 {
         (self.timestamp_ms() * 1000 - self.at_us).max(0)
     }
 }
 
 impl Which {
-    fn holds(self, hit: &Hit) -> bool {
+    pub fn holds(self, hit: &Hit) -> bool {
         match self {
             Which::All => true,
             Which::None => false,
@@ -115,7 +78,7 @@ impl Which {
         }
     }
 
-    fn condition(self) -> Condition {
+    pub fn condition(self) -> Condition {
         let number = |slot, op, constant| Condition::Atom(Atom::Number { slot, op, constant });
         match self {
             Which::All => Condition::True,
@@ -125,142 +88,6 @@ impl Which {
             Which::NotMissing => Condition::Not(Box::new(number(STATE, Comparison::Equal, 404))),
             Which::Slow => number(TOOK, Comparison::Greater, 200_000),
             Which::On(host) => Condition::Atom(Atom::TextIn { slot: HOST, constants: vec![host.to_owned()] }),
-        }
-    }
-}
-
-impl Ask {
-    /// Two hits are of one group when these are equal.
-    fn group(&self, hit: &Hit) -> Vec<(String, String)> {
-        let label = |by: &By| match by {
-            By::Host => ("host".to_owned(), hit.host.to_owned()),
-            By::State => ("state".to_owned(), hit.state.to_string()),
-        };
-        let mut group: Vec<_> = self.by.iter().map(label).collect();
-        group.sort();
-        group
-    }
-
-    /// The episodes the oracle finds in all hits, judged up to `until_s`; sorted.
-    pub fn expected(&self, hits: &[Hit], until_s: i64) -> Vec<Judged> {
-        let second = |hit: &Hit| hit.at_us.div_euclid(SECOND_US);
-        let first_s = |feed: &Feed| hits.iter().filter(|hit| hit.source == feed.source).map(second).min();
-        let mut groups: BTreeMap<Vec<(String, String)>, Vec<Happened>> = BTreeMap::new();
-        for hit in hits {
-            for feed in self.feeds.iter().filter(|feed| feed.source == hit.source) {
-                let (has_value, value_billionths) = match self.what {
-                    What::Took(_) => {
-                        (hit.took_us.is_some(), i128::from(hit.took_us.unwrap_or(0)) * 1_000_000)
-                    }
-                    What::Freshness(_) => (true, i128::from(hit.age_us()) * 1_000),
-                    _ => (true, 0),
-                };
-                let counts = has_value && feed.filter.holds(hit);
-                let bad = counts && feed.bad.holds(hit);
-                let happened = Happened { second: second(hit), counts, bad, value_billionths };
-                groups.entry(self.group(hit)).or_default().push(happened);
-            }
-        }
-        let rule = Rule {
-            kind: match self.what {
-                What::Ratio => Kind::Ratio,
-                What::Took(millionths) | What::Freshness(millionths) => {
-                    Kind::Quantile { millionths: millionths as usize }
-                }
-                What::Count => Kind::Count,
-                What::Rate => Kind::Rate,
-                What::Absence => Kind::Absence,
-                What::Burn { target_billionths } => {
-                    Kind::BurnRate { allowed_billionths: BILLION - i128::from(target_billionths) }
-                }
-            },
-            levels: self.levels.clone(),
-            hold_s: self.hold_s,
-            no_data_after_s: self.no_data_after_s,
-            whole_s: self.feeds.iter().filter_map(first_s).max().expect("a hit"),
-        };
-        let mut judged = Vec::new();
-        for (group, mut events) in groups {
-            events.sort_by_key(|event| event.second);
-            judged.extend(judge_group(&rule, &group, &events, until_s));
-        }
-        judged.sort();
-        judged
-    }
-
-    fn to_core(&self) -> AlertRule {
-        let has_took = || Condition::Atom(Atom::Has(TOOK));
-        let filter = |which: Which| match self.what {
-            What::Took(_) => Condition::And(vec![has_took(), which.condition()]),
-            _ => which.condition(),
-        };
-        let slots = |by: &By| match by {
-            By::Host => HOST,
-            By::State => STATE,
-        };
-        let feed = |feed: &Feed| alert::Feed {
-            source: SOURCES[feed.source].into(),
-            group_by: self.by.iter().map(slots).collect(),
-            filter: filter(feed.filter),
-            bad: feed.bad.condition(),
-        };
-        AlertRule {
-            document: DOCUMENT.into(),
-            name: self.name.clone(),
-            service: None,
-            kind: match self.what {
-                What::Ratio => RuleKind::Ratio,
-                What::Took(millionths) => RuleKind::Quantile { of: TOOK, quantile: Quantile { millionths } },
-                What::Freshness(millionths) => RuleKind::Freshness { quantile: Quantile { millionths } },
-                What::Count => RuleKind::Count,
-                What::Rate => RuleKind::Rate,
-                What::Absence => RuleKind::Absence,
-                What::Burn { .. } => RuleKind::BurnRate,
-            },
-            feeds: self.feeds.iter().map(feed).collect(),
-            group_limit: if self.by.is_empty() { 1 } else { 50 },
-            hold_s: self.hold_s,
-            no_data_after_s: self.no_data_after_s,
-            correct_within_s: self.correct_within_s,
-            levels: self.levels.iter().map(|level| self.level_to_core(level)).collect(),
-            labels: BTreeMap::new(),
-            runbook: None,
-            summary: None,
-            objective: match self.what {
-                What::Burn { target_billionths } => Some(Objective {
-                    slo: DOCUMENT.into(),
-                    name: self.name.clone(),
-                    target_billionths,
-                    period: Period::Rolling { length_s: 30 * 86_400 },
-                    method: Method::Occurrences,
-                    indicator: Indicator::Events,
-                }),
-                _ => None,
-            },
-        }
-    }
-
-    fn level_to_core(&self, level: &Level) -> alert::Level {
-        let threshold = level.threshold_billionths as i64;
-        let op = if level.above { Comparison::Greater } else { Comparison::GreaterOrEqual };
-        let over = match self.what {
-            What::Took(_) => Some(Atom::Number { slot: TOOK, op, constant: threshold / 1_000_000 }),
-            What::Freshness(_) => Some(Atom::Age { op, constant: threshold / 1_000 }),
-            _ => None,
-        };
-        alert::Level {
-            name: level.name.clone(),
-            severity: SEVERITIES.iter().position(|name| *name == level.name).expect("a severity"),
-            side: if level.above { Side::Above } else { Side::Below },
-            threshold_billionths: threshold,
-            threshold_text: threshold.to_string(),
-            window_s: level.window_s,
-            short_window_s: level.short_window_s,
-            for_s: level.for_s,
-            min_events: level.min_events as u64,
-            min_bad: level.min_bad as u64,
-            min_coverage_billionths: level.min_coverage_billionths as i64,
-            over: over.map(Condition::Atom),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Workers, failed transactions, handovers, the interleaving of logs and crashes are drawn from seeds; time is
 //! simulated. A failure names its seed.
 
+mod answers;
+mod asks;
 mod boundaries;
 mod breaches;
 mod checkpoints;
@@ -13,6 +15,7 @@ mod lags;
 mod limits;
 #[path = "../oracle/mod.rs"]
 mod oracle;
+mod questions;
 mod rows;
 mod rules;
 mod scenario;

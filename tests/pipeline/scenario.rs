@@ -2,15 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use plimsoll::core::rules::Maintenance;
+
+use super::answers::World;
+use super::asks::Ask;
 use super::evaluation::evaluate;
-use super::hits::{Ask, BILLION, By, Feed, Hit, SEVERITIES, SOURCES, What, Which, arrivals, rules_of};
-use super::oracle::Level;
+use super::hits::{Hit, SOURCES, Taken, arrivals, rules_of};
+use super::oracle::Sample;
+use super::questions::{maintenance, plain_asks, promises, scores};
 use super::simulation::{Chance, Ingest, Setup};
 use super::story::{Story, stories};
 use super::workload::{SECOND_US, START_US};
 
 pub const HOSTS: [&str; 3] = ["ash", "elm", "oak"];
 
+/// As long as this and traffic is sparse.
+const LONG_S: i64 = 2_400;
+/// Samples go on for so long after the last event.
+const IDLING_S: i64 = 30;
 /// Longest time between two flushes or deliveries, beside what events themselves are late.
 const DELAY_S: i64 = 120;
 
@@ -19,6 +28,9 @@ pub struct Scenario {
     pub setup: Setup,
     pub asks: Vec<Ask>,
     pub hits: Vec<Hit>,
+    /// By second.
+    pub samples: Vec<Taken>,
+    pub maintenance: Vec<Maintenance>,
     pub span_s: i64,
     pub step_s: i64,
     pub out_of_order_s: i64,
@@ -45,25 +57,56 @@ pub struct Played {
     pub told: BTreeMap<String, Story>,
     /// The second up to which all was judged for good.
     pub until_s: i64,
+    /// Samples that were told.
+    pub samples: usize,
 }
 
 impl Scenario {
-    pub fn random(seed: u64) -> Scenario {
+    /// Rules of every kind that counts events.
+    pub fn plain(seed: u64) -> Scenario {
+        Scenario::random(seed, (250, 6), |chance, span_s, _| plain_asks(chance, span_s >= LONG_S))
+    }
+
+    /// Budgets, slices of time, and what is counted in both sources.
+    pub fn of_promises(seed: u64) -> Scenario {
+        Scenario::random(seed, (250, 3), |chance, span_s, _| promises(chance, span_s, span_s >= LONG_S))
+            .maintained()
+    }
+
+    /// Scores and lags. What of a lag is known at a second hangs on the order of the log, unless one worker tells all.
+    pub fn of_scores(seed: u64) -> Scenario {
+        Scenario::random(seed, (120, 2), |chance, span_s, workers| {
+            scores(chance, span_s, span_s >= LONG_S, workers == 1)
+        })
+        .maintained()
+    }
+
+    fn maintained(mut self) -> Scenario {
+        let mut chance = Chance::new(self.setup.seed);
+        self.samples = self.lags(&mut chance);
+        self.maintenance = maintenance(&mut chance, self.span_s);
+        self
+    }
+
+    /// It lasts `short_s` at least, and in so many of a hundred cases long. `asks` draws rules for a time of so many seconds and for so many workers.
+    fn random(
+        seed: u64,
+        (short_s, long_percent): (i64, u64),
+        asks: impl Fn(&mut Chance, i64, u32) -> Vec<Ask>,
+    ) -> Scenario {
         let mut chance = Chance::new(seed);
         let chance = &mut chance;
         let (workers, shards, partitions) = chance.pick(&[(1, 1, 1), (1, 2, 2), (2, 3, 3), (3, 2, 4)]);
-        let long = chance.percent(6);
-        let span_s = if long { 2_400 } else { 250 } + chance.below(350) as i64;
-        let mut asks: Vec<Ask> = Vec::new();
-        for _ in 0..1 + chance.below(3) {
-            let name = format!("rule-{}", asks.len());
-            asks.push(ask(chance, name, long));
-        }
+        let long = chance.percent(long_percent);
+        let span_s = if long { LONG_S } else { short_s } + chance.below(350) as i64;
+        let asks = asks(chance, span_s, workers);
         let correct_within_s = asks.iter().map(|ask| ask.correct_within_s).min().expect("a rule");
         let mut scenario = Scenario {
             setup: Setup { seed, workers, shards, partitions, mishaps: workers > 1 },
             asks,
             hits: Vec::new(),
+            samples: Vec::new(),
+            maintenance: Vec::new(),
             span_s,
             step_s: if long { 30 } else { chance.pick(&[2, 6, 6]) },
             out_of_order_s: chance.pick(&[0, 1, 2, 5]),
@@ -78,6 +121,12 @@ impl Scenario {
         };
         scenario.hits = scenario.traffic(chance, long, correct_within_s - DELAY_S);
         scenario
+    }
+
+    /// What the oracle is to know of it.
+    pub fn world(&self, played: &Played) -> World<'_> {
+        let samples = &self.samples[..played.samples];
+        World { asks: &self.asks, hits: &self.hits, samples, until_s: played.until_s }
     }
 
     /// Whether the order of arrival changes nothing: what is told beside an episode is then the oracle's too.
@@ -96,7 +145,9 @@ impl Scenario {
         let first = |source| hit(source, 0, START_US);
         let mut hits: Vec<Hit> = (0..SOURCES.len()).map(first).collect();
         let length_s = if sparse { 600 } else { 120 };
-        for source in 0..SOURCES.len() {
+        let is_asked =
+            |source: &usize| self.asks.iter().flat_map(|ask| &ask.feeds).any(|feed| feed.source == *source);
+        for source in (0..SOURCES.len()).filter(is_asked) {
             for host in HOSTS {
                 let mut from_s = chance.below(60) as i64;
                 while from_s < self.span_s {
@@ -166,10 +217,39 @@ impl Scenario {
         }
     }
 
+    /// Samples of the lags that are watched: a consumer falls behind and catches up, and now and then nobody speaks of
+    /// a partition.
+    fn lags(&self, chance: &mut Chance) -> Vec<Taken> {
+        let watched = |source| self.asks.iter().any(|ask| ask.is_of_lag() && ask.feeds[0].source == source);
+        let mut samples = Vec::new();
+        for source in (0..SOURCES.len()).filter(|source| watched(*source)) {
+            for partition in 0..self.setup.partitions as i32 {
+                let mut from_s = chance.below(3) as i64 * chance.below(40) as i64;
+                while from_s < self.span_s + IDLING_S {
+                    let to_s = from_s + 1 + chance.below(60) as i64;
+                    let grows = chance.pick(&[0, 0, 1, 1, 5]);
+                    let is_told = chance.percent(80);
+                    for second in (from_s..to_s).filter(|_| is_told && chance.percent(90)) {
+                        let (messages, behind_us) =
+                            (grows * (second - from_s), grows * (second - from_s) * SECOND_US / 2);
+                        let second = START_US / SECOND_US + second;
+                        let sample = Sample { second, partition, messages, behind_us };
+                        samples.push(Taken { source, sample });
+                    }
+                    from_s = to_s;
+                }
+            }
+        }
+        samples.sort_by_key(|taken| (taken.sample.second, taken.source, taken.sample.partition));
+        samples
+    }
+
     /// Lets the workers fold it all and the shards judge it, until every partition idles.
     pub fn play(&self) -> Played {
-        let rules = rules_of(&self.asks, self.out_of_order_s * SECOND_US, self.idle_after_s * SECOND_US);
+        let mut rules = rules_of(&self.asks, self.out_of_order_s * SECOND_US, self.idle_after_s * SECOND_US);
+        rules.maintenance.clone_from(&self.maintenance);
         let mut ingest = Ingest::new(self.setup, rules, &arrivals(&self.hits), START_US);
+        ingest.watch_lags(&self.samples);
         let last_us = self.hits.iter().map(|hit| hit.arrives_us).max().expect("a hit");
         let until_us = last_us.max(START_US + self.span_s * SECOND_US) + SECOND_US;
         while ingest.now_us < until_us {
@@ -180,7 +260,9 @@ impl Scenario {
         assert!(ingest.dead_letters.is_empty());
         let told = stories(&evaluate(&ingest.logs));
         // All partitions idle, so time goes on with the clock on the wall.
-        Played { told, until_s: (ingest.now_us - self.out_of_order_s * SECOND_US).div_euclid(SECOND_US) }
+        let until_s = (ingest.now_us - self.out_of_order_s * SECOND_US).div_euclid(SECOND_US);
+        let is_told = |taken: &Taken| taken.sample.second * SECOND_US <= ingest.now_us;
+        Played { told, until_s, samples: self.samples.partition_point(is_told) }
     }
 }
 
@@ -192,85 +274,4 @@ pub fn hit(source: usize, partition: u32, at_us: i64) -> Hit {
 
 fn hit_of(source: usize, host: &'static str) -> Hit {
     Hit { host, ..hit(source, 0, START_US) }
-}
-
-fn ask(chance: &mut Chance, name: String, long: bool) -> Ask {
-    let what = match chance.below(7) {
-        0 => What::Ratio,
-        1 => What::Took(chance.pick(&[500_000, 900_000, 950_000, 999_000])),
-        2 => What::Freshness(chance.pick(&[500_000, 900_000, 990_000])),
-        3 => What::Count,
-        4 => What::Rate,
-        5 => What::Absence,
-        _ => What::Burn { target_billionths: chance.pick(&[500_000_000, 900_000_000, 990_000_000]) },
-    };
-    let source = chance.below(2) as usize;
-    let filter = chance.pick(&[Which::All, Which::All, Which::On("elm"), Which::NotMissing]);
-    let bad = match what {
-        What::Ratio | What::Burn { .. } => {
-            chance.pick(&[Which::Failed, Which::Failed, Which::Slow, Which::Missing])
-        }
-        _ => Which::None,
-    };
-    let feed = Feed { source, filter, bad };
-    let joint = what == What::Rate && chance.percent(50);
-    let feeds = if joint { vec![feed, Feed { source: 1 - source, ..feed }] } else { vec![feed] };
-    let by: &[By] = match joint {
-        true => &[],
-        false => chance.pick(&[&[], &[], &[By::Host], &[By::Host], &[By::Host, By::State]]),
-    };
-    let above = match what {
-        What::Ratio | What::Took(_) | What::Freshness(_) => chance.percent(80),
-        What::Count | What::Rate => chance.percent(50),
-        What::Absence | What::Burn { .. } => true,
-    };
-    let count = chance.pick(&[1, 1, 2, 3]);
-    let levels = SEVERITIES.iter().take(count).map(|name| level(chance, what, above, name, long)).collect();
-    Ask {
-        name,
-        what,
-        feeds,
-        by: by.to_vec(),
-        levels,
-        hold_s: chance.pick(&[0, 0, 1, 5, 15, 60]),
-        no_data_after_s: chance.pick(&[5, 20, 60, 120]),
-        correct_within_s: if long { 900 } else { chance.pick(&[180, 180, 240, 600]) },
-    }
-}
-
-fn level(chance: &mut Chance, what: What, above: bool, name: &str, long: bool) -> Level {
-    let millionths = |value: i128| value * 1_000;
-    let threshold_billionths = match what {
-        What::Ratio => millionths(chance.pick(&[0, 50_000, 200_000, 333_333, 500_000, 900_000])),
-        What::Took(_) => chance.pick(&[50, 100, 200, 300]) * BILLION,
-        What::Freshness(_) => chance.pick(&[0, 1, 2, 5, 20]) * BILLION / 2,
-        What::Count => chance.pick(&[0, 1, 3, 10, 50]) * BILLION,
-        What::Rate => millionths(chance.pick(&[0, 50_000, 100_000, 500_000, 1_000_000, 2_000_000])),
-        What::Absence => 0,
-        What::Burn { .. } => chance.pick(&[1, 2, 5, 9]) * BILLION / 2,
-    };
-    let window_s = match long {
-        true => chance.pick(&[60, 299, 600, 1_799, 1_800, 1_805, 3_600]),
-        false => chance.pick(&[1, 2, 5, 10, 30, 45, 60, 299, 300, 304]),
-    };
-    let (window_s, short_window_s) = match what {
-        What::Burn { .. } => {
-            let long_s = window_s.max(30);
-            (long_s, Some((long_s / chance.pick(&[4, 10, 12])).max(1)))
-        }
-        What::Absence => (window_s.max(5), None),
-        _ => (window_s, None),
-    };
-    let counts = !matches!(what, What::Absence);
-    Level {
-        name: name.into(),
-        above,
-        threshold_billionths: if counts { threshold_billionths } else { i128::from(window_s) * BILLION },
-        window_s,
-        short_window_s,
-        for_s: chance.pick(&[0, 0, 0, 1, 3, 10, 30]),
-        min_events: if counts { chance.pick(&[0, 0, 1, 5, 20]) } else { 0 },
-        min_bad: if above && counts { chance.pick(&[0, 0, 1, 3]) } else { 0 },
-        min_coverage_billionths: chance.pick(&[0, 0, 500_000_000, BILLION]),
-    }
 }

@@ -3,7 +3,8 @@
 use plimsoll::core::aggregate::Position;
 use plimsoll::core::event::{Event, Invalid};
 use plimsoll::core::fold::{Assigned, Fold, PartitionId};
-use plimsoll::core::plan::Plan;
+use plimsoll::core::partial::LagSample;
+use plimsoll::core::plan::{Body, Plan};
 use plimsoll::core::rules::Rules;
 use plimsoll::decode::Decoder;
 use plimsoll::wire::offset::OffsetMetadata;
@@ -13,7 +14,10 @@ use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::asks::CONSUMER;
+use super::hits::Taken;
 use super::oracle::{DeadLetter, RawRecord};
+use super::workload::SECOND_US;
 
 pub struct Chance(ChaCha8Rng);
 
@@ -61,6 +65,9 @@ pub struct Ingest {
     setup: Setup,
     versions: Vec<Arc<Plan>>,
     inputs: BTreeMap<PartitionId, Vec<Arrival>>,
+    /// Samples of lags yet to come; every clock is told with them.
+    samples: VecDeque<Taken>,
+    tells_lags: bool,
     /// Next offset and metadata, as the group has them committed.
     committed: BTreeMap<PartitionId, (i64, String)>,
     workers: Vec<Worker>,
@@ -136,6 +143,8 @@ impl Ingest {
             versions: vec![plan],
             committed: inputs.keys().map(|id| (*id, (0, String::new()))).collect(),
             inputs,
+            samples: VecDeque::new(),
+            tells_lags: false,
             on_the_way: vec![vec![VecDeque::new(); setup.workers as usize]; shards],
             logs: vec![Vec::new(); shards],
             dead_letters: Vec::new(),
@@ -144,6 +153,12 @@ impl Ingest {
         };
         ingest.hand_over();
         ingest
+    }
+
+    /// Takes these samples, sorted by second, as time comes to them.
+    pub fn watch_lags(&mut self, samples: &[Taken]) {
+        self.samples = samples.iter().copied().collect();
+        self.tells_lags = !samples.is_empty();
     }
 
     /// Goes on to `until_us` in steps of up to `step_us`.
@@ -204,6 +219,7 @@ impl Ingest {
 
     /// One worker reads up to `most` records of each of its partitions and asks where they end.
     fn read(&mut self, at: usize, most: u64) {
+        self.sample();
         let mut event = Event::default();
         let worker = &mut self.workers[at];
         for id in worker.fold.partitions().collect::<Vec<_>>() {
@@ -218,11 +234,32 @@ impl Ingest {
         }
     }
 
+    /// Every worker samples the lags of its partitions.
+    fn sample(&mut self) {
+        let now_us = self.now_us;
+        let due = self.samples.partition_point(|taken| taken.sample.second * SECOND_US <= now_us);
+        let due: Vec<Taken> = self.samples.drain(..due).collect();
+        for together in due.chunk_by(|a, b| (a.source, a.sample.second) == (b.source, b.sample.second)) {
+            let sample = |Taken { sample, .. }: &Taken| LagSample {
+                partition: sample.partition,
+                messages: sample.messages as u64,
+                behind_us: sample.behind_us,
+            };
+            let samples: Vec<LagSample> = together.iter().map(sample).collect();
+            let Taken { source, sample } = together[0];
+            for Worker { plan, fold, .. } in &mut self.workers {
+                let is_it = |body: &Body| matches!(body, Body::Lag(Some(group)) if group == CONSUMER);
+                let at = plan.projections.iter().position(|p| is_it(&p.body) && p.source == source);
+                fold.lag(at.expect("a lag that is watched") as u16, sample.second, &samples);
+            }
+        }
+    }
+
     fn flush(&mut self, at: usize, every_clock: bool) {
         let fails = self.setup.mishaps && self.chance.percent(5);
         let bytes = self.chance.pick(&[300, 3_000, 512 << 10]);
         let worker = &mut self.workers[at];
-        let flush = worker.fold.flush(every_clock);
+        let flush = worker.fold.flush(every_clock || self.tells_lags);
         if flush.offsets.is_empty() {
             return;
         }

@@ -114,6 +114,19 @@ impl Story {
         judged
     }
 
+    /// The maintenance each ended episode fell in, as last told.
+    pub fn suppressed(&self) -> Vec<(Episode, Vec<String>)> {
+        let said =
+            self.latest.values().filter(|last| text(last, "transition") != "RETRACTED" && !is_open(last));
+        let names = |last: &Value| {
+            let names = last["suppressed_by"].as_array().expect("names").iter();
+            names.map(|name| name.as_str().expect("text").to_owned()).collect()
+        };
+        let mut suppressed: Vec<_> = said.map(|last| (episode(last), names(last))).collect();
+        suppressed.sort();
+        suppressed
+    }
+
     /// Each thing said about any alert, a line each, for people.
     pub fn all_told(&self) -> String {
         self.told.iter().map(|(_, gist)| gist.as_str()).collect::<Vec<_>>().join("\n")

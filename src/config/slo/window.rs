@@ -123,9 +123,14 @@ fn calendar_length(node: &Node) -> Result<(i32, CalendarUnit), Problem> {
 /// The form OpenSLO prescribes; wall time of the zone beside it.
 fn start_time(node: &Node) -> Result<DateTime, Problem> {
     let text = text(node)?;
-    DateTime::strptime("%Y-%m-%d %H:%M:%S", text).map_err(|_| {
+    let start = DateTime::strptime("%Y-%m-%d %H:%M:%S", text).map_err(|_| {
         Problem::new(format!("`{text}` is not a time"), "write it like `2026-01-01 00:00:00`, without a zone")
-    })
+    })?;
+    // What a period holds is added up from whole minutes.
+    match start.second() {
+        0 => Ok(start),
+        _ => Err(Problem::new(format!("`{text}` is within a minute"), "write `:00` for the seconds")),
+    }
 }
 
 /// The zone and its name as the database spells it.

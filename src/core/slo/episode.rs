@@ -183,8 +183,10 @@ pub fn reconcile(
     let mut places = 0..announced.len();
     announced.retain_mut(|announced| {
         let goes_on = places.next().is_some_and(|at| known.contains(&Some(at)));
-        // What was opened early is taken back only once its own second is settled.
-        let keep = goes_on || announced.shown.opened_s > judging.settled_s;
+        // What was opened early is taken back only once its own second is settled, or when late events found that the
+        // episode before it never ended.
+        let is_replaced = announced.is_open() && open.is_some();
+        let keep = goes_on || announced.shown.opened_s > judging.settled_s && !is_replaced;
         if !keep {
             announced.revision += 1;
             retracted.push((announced.shown.opened_s, announced.revision));
@@ -321,6 +323,17 @@ mod tests {
         assert_eq!(at(Some(&open), 100), [(Transition::Opened, 100, 0)]);
         assert_eq!(at(None, 101), [(Transition::Retracted, 100, 1)]);
         assert_eq!(at(Some(&open), 102), [(Transition::Opened, 100, 2)]);
+    }
+
+    #[test]
+    fn an_early_opening_gives_way_to_the_episode_before_that_never_ended() {
+        let mut announced = Vec::new();
+        told(&mut announced, &[episode(100, Some(160))], Some(&episode(190, None)), 185, 195);
+        let open = episode(100, None);
+        let computed = Computed { closed: &[], open: Some(&open), settled_s: 185, judged_s: 195 };
+        let changes = reconcile(&mut announced, &mut Vec::new(), computed);
+        assert_eq!(said(&changes), [(Transition::Retracted, 190, 1), (Transition::Updated, 100, 2)]);
+        assert_eq!(changes.iter().map(|change| change.is_latest).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Behind {
     pub messages: u64,
     /// Of the partition furthest behind.
     pub behind_us: i64,
+    /// Second of the sample of the partition not heard of for longest.
+    heard_s: i64,
 }
 
 impl Samples {
@@ -32,18 +34,17 @@ impl Samples {
         }
         // Workers sample their own partitions: what one says late changes the seconds since.
         let at_s = self.newest_second().unwrap_or(second).max(second);
-        let heard = || self.newest.values().filter(|(heard_s, _)| at_s - heard_s <= SILENT_AFTER_S);
-        if heard().count() == self.newest.len() {
-            let messages = heard().map(|(_, sample)| sample.messages).sum();
-            let behind_us = heard().map(|(_, sample)| sample.behind_us).max().unwrap_or(0);
-            self.seconds.insert(at_s, Behind { messages, behind_us });
-        }
+        let all = || self.newest.values();
+        let messages = all().map(|(_, sample)| sample.messages).sum();
+        let behind_us = all().map(|(_, sample)| sample.behind_us).max().unwrap_or(0);
+        let heard_s = all().map(|(heard_s, _)| *heard_s).min().unwrap_or(at_s);
+        self.seconds.insert(at_s, Behind { messages, behind_us, heard_s });
     }
 
     /// The last lag known at the end of the second before `at_s`.
     pub fn at(&self, at_s: i64) -> Option<Behind> {
-        let (&second, behind) = self.seconds.range(..at_s).next_back()?;
-        (at_s - second <= SILENT_AFTER_S).then_some(*behind)
+        let (_, behind) = self.seconds.range(..at_s).next_back()?;
+        (at_s - behind.heard_s <= SILENT_AFTER_S).then_some(*behind)
     }
 
     pub fn first_second(&self) -> Option<i64> {

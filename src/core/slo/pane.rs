@@ -32,12 +32,14 @@ pub struct Resolution {
 }
 
 impl Resolution {
-    /// Fine enough and kept long enough to judge every one of the rules that read it again as far back as it may be corrected.
+    /// Fine enough and kept long enough to judge every one of the rules that read it again as far back as any may be
+    /// corrected: a score reads windows of its parts, and may be corrected for longer than they.
     pub fn of<'a>(rules: &Rules, read: impl Iterator<Item = &'a AlertRule>) -> Resolution {
+        let read: Vec<&AlertRule> = read.collect();
+        // Judging again begins at a snapshot, which may stand before the last second to be corrected.
+        let back_s = read.iter().map(|rule| rule.correct_within_s).max().unwrap_or(0) + SNAPSHOT_EVERY_S;
         let mut keep_s = BTreeMap::from([(1, 0)]);
         for rule in read {
-            // Judging again begins at a snapshot, which may stand before the last second to be corrected.
-            let back_s = rule.correct_within_s + SNAPSHOT_EVERY_S;
             for (width, length_s) in spans(rule, rules.lateness_s(rule)) {
                 keep(&mut keep_s, width, length_s + width + back_s);
                 // The end of the window is made of ever finer panes.

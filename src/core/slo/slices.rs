@@ -37,13 +37,17 @@ impl Slices {
         let begin_s = floor_to(from_s + slice_s - 1, slice_s);
         let (first_s, judged_s) = self.judged_s.unwrap_or((begin_s, begin_s));
         let again_s = changed_from_s.map_or(judged_s, |changed_s| floor_to(changed_s, slice_s).min(judged_s));
+        // Late events may be earlier than the first so far.
+        let first_s = first_s.min(begin_s.max(again_s));
         let mut start_s = again_s.max(first_s);
         while start_s + slice_s <= watermark_s {
             let sum = judge(method, content(start_s, start_s + slice_s));
             self.set(slice_s, start_s, sum);
             start_s += slice_s;
         }
-        self.judged_s = Some((first_s, start_s.max(judged_s)));
+        let judged_s = start_s.max(judged_s);
+        // Until one is over, an earlier event may still come in time.
+        self.judged_s = (judged_s > first_s).then_some((first_s, judged_s));
     }
 
     /// Good and bad shares of the slices within `[start, end)`, in billionths of a slice.
