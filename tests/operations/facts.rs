@@ -8,6 +8,7 @@ use plimsoll::kafka::{Admin, EndOf, Follower, TopicPartition};
 use serde_json::Value;
 
 use crate::oracle::{self, Expected, RawRecord};
+use crate::records::SECOND_US;
 use crate::support::{Deployment, Replica, TABLES};
 
 const ASK: Duration = Duration::from_secs(20);
@@ -105,6 +106,27 @@ pub fn records(deployment: &Deployment, topic: &str) -> Vec<Told> {
         }
     }
     told
+}
+
+/// The newest heartbeat of each shard.
+pub fn heartbeats(deployment: &Deployment) -> BTreeMap<u64, Value> {
+    let beats = records(deployment, "slo-breach-state").into_iter();
+    beats.filter_map(|told| Some((told.value["shard"].as_u64()?, told.value))).collect()
+}
+
+/// Seconds since 1970 of a time in a record.
+pub fn second_of(time: &str) -> i64 {
+    time.parse::<jiff::Timestamp>().unwrap().as_microsecond().div_euclid(SECOND_US)
+}
+
+/// Waits until all four shards have judged a source up to `second` and have said so.
+pub fn wait_until_judged(deployment: &Deployment, replica: &mut Replica, source: &str, second: i64) {
+    eventually("all is judged", Duration::from_secs(60), replica, |_| {
+        let beats = heartbeats(deployment);
+        let is_past =
+            |beat: &Value| beat["watermarks"][source].as_str().is_some_and(|at| second_of(at) >= second);
+        (beats.len() == 4 && beats.values().all(is_past)).then_some(())
+    });
 }
 
 /// Samples of the metrics page whose name begins with `name`, by their full name with labels.
