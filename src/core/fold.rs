@@ -291,11 +291,9 @@ impl Fold {
     /// Lags have no group either.
     fn tell_lags(&mut self, deltas: &mut [Vec<Delta>]) {
         for (projection, second, samples) in std::mem::take(&mut self.lags) {
-            let spread = self.plan.projections[usize::from(projection)].spread;
-            let key = Key::from_packed(&[]);
-            let shard = Key::shard(key.packed(), spread, self.shards) as usize;
             let body = DeltaBody::Lag(samples);
-            deltas[shard].push(Delta { projection, key, pane: second, body });
+            let delta = Delta { projection, key: Key::empty(), pane: second, body };
+            deltas[self.home_of(&delta)].push(delta);
         }
     }
 
@@ -306,12 +304,17 @@ impl Fold {
         for (at, projection) in self.plan.projections.iter().enumerate() {
             let ungrouped = matches!(projection.body, Body::Cells(_)) && projection.by.is_empty();
             if ungrouped && sources.contains(&projection.source) {
-                let key = Key::from_packed(&[]);
-                let shard = Key::shard(key.packed(), projection.spread, self.shards) as usize;
                 let body = DeltaBody::Cells(CellsDelta::default());
-                deltas[shard].push(Delta { projection: at as u16, key, pane: 0, body });
+                let delta = Delta { projection: at as u16, key: Key::empty(), pane: 0, body };
+                deltas[self.home_of(&delta)].push(delta);
             }
         }
+    }
+
+    /// The shard that holds the delta's key.
+    fn home_of(&self, delta: &Delta) -> usize {
+        let spread = self.plan.projections[usize::from(delta.projection)].spread;
+        Key::shard(delta.key.packed(), spread, self.shards) as usize
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Projection {
     /// Seeds the way its keys spread over the shards; one and the same wherever there is nothing to group by, so that
     /// one shard sees all of that.
     pub spread: u64,
+    /// Rules without groups of their own that read it, scores of those included; indexes into `rules.alerts`.
+    pub joint: Vec<usize>,
     pub body: Body,
 }
 
@@ -87,6 +89,8 @@ pub struct NamedAtom {
 /// A rule and where its counts are.
 #[derive(Debug)]
 pub struct Watched {
+    /// `document/rule`.
+    pub name: String,
     /// Parallel to the rule's own.
     pub feeds: Vec<WatchedFeed>,
     /// LAG: index into `Plan::projections`.
@@ -155,6 +159,7 @@ impl Plan {
                     limit: rollup.limit,
                     id,
                     spread: id,
+                    joint: Vec::new(),
                     body: Body::Hourly { rollup: rollup_at, signature: signature(source, rollup) },
                 });
             }
@@ -170,6 +175,10 @@ impl Plan {
             .zip(homes)
             .map(|(rule, homes)| watch(&rules, rule, &homes, &mut projections))
             .collect();
+        for (at, projection) in projections.iter_mut().enumerate() {
+            let joint = |rule: &usize| !rules.alerts[*rule].has_own_groups() && reads(&watched, *rule, at);
+            projection.joint = (0..watched.len()).filter(joint).collect();
+        }
         Ok(Plan { version, rules, projections, watched })
     }
 
@@ -199,14 +208,15 @@ impl Plan {
 
     /// The same, and the rules that score those.
     pub fn readers_of(&self, projection: usize) -> impl Iterator<Item = usize> {
-        (0..self.watched.len()).filter(move |&rule| self.reads(rule, projection))
+        (0..self.watched.len()).filter(move |&rule| reads(&self.watched, rule, projection))
     }
+}
 
-    fn reads(&self, rule: usize, projection: usize) -> bool {
-        let watched = &self.watched[rule];
-        watched.feeds.iter().any(|feed| feed.projection == projection)
-            || watched.parts.iter().any(|&part| self.reads(part, projection))
-    }
+/// Whether a rule counts in a projection, or scores one that does.
+fn reads(all: &[Watched], rule: usize, projection: usize) -> bool {
+    let watched = &all[rule];
+    watched.feeds.iter().any(|feed| feed.projection == projection)
+        || watched.parts.iter().any(|&part| reads(all, part, projection))
 }
 
 /// An hourly table as one version of the rules has it.
@@ -284,7 +294,15 @@ fn home(
             let spread = if feed.group_by.is_empty() { hash(&["ungrouped"]) } else { id };
             let (by, limit) = (feed.group_by.clone(), rule.group_limit);
             let body = Body::Cells(Cells::default());
-            projections.push(Projection { source: source_at, by, limit, id, spread, body });
+            projections.push(Projection {
+                source: source_at,
+                by,
+                limit,
+                id,
+                spread,
+                joint: Vec::new(),
+                body,
+            });
             projections.len() - 1
         });
         let Body::Cells(Cells { atoms, .. }) = &mut projections[at].body else { continue };
@@ -349,7 +367,8 @@ fn watch(rules: &Rules, rule: &AlertRule, homes: &[usize], projections: &mut Vec
         identity.push_str(&format!(" {} {:?}", level.window_s, level.short_window_s));
     }
     let spec_hash = format!("{:016x}", hash(&["rule", &format!("{rule:?}")]));
-    Watched { feeds, lag, parts, spec_hash, identity: hash(&["identity", &identity]) }
+    let identity = hash(&["identity", &identity]);
+    Watched { name: rule.full_name(), feeds, lag, parts, spec_hash, identity }
 }
 
 fn shown_value(kind: &RuleKind) -> Option<Value> {
@@ -391,7 +410,15 @@ fn lag_home(
     Some(projections.iter().position(|p| p.id == id).unwrap_or_else(|| {
         let spread = hash(&["ungrouped"]);
         let body = Body::Lag(group.map(str::to_owned));
-        projections.push(Projection { source: source_at, by: Vec::new(), limit: 1, id, spread, body });
+        projections.push(Projection {
+            source: source_at,
+            by: Vec::new(),
+            limit: 1,
+            id,
+            spread,
+            joint: Vec::new(),
+            body,
+        });
         projections.len() - 1
     }))
 }

@@ -167,7 +167,7 @@ impl<'a> Stage<'a> {
                 let seconds = from_s.max(*first_s)..now_s.min(*to_s);
                 deltas.extend(seconds.map(|pane| Delta {
                     projection: projection as u16,
-                    key: Key::from_packed(&[]),
+                    key: Key::empty(),
                     pane,
                     body: DeltaBody::Lag(vec![sample]),
                 }));

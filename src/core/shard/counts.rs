@@ -109,15 +109,18 @@ impl Counts {
         needed_s: i64,
     ) -> Vec<Judgement> {
         let mut judgements = Vec::new();
-        let correct = self.corrected.is_due(progress, log_s);
-        self.is_late &= !correct;
+        let now = Corrected::at(progress, log_s);
+        let correct = self.corrected.is_due(now);
+        if correct {
+            (self.corrected, self.is_late) = (now, false);
+        }
         self.progress = Some(progress);
         for (key, group) in &mut self.groups {
             for &rule in rules {
                 let Some(feed) = plan.watched[rule.rule].feeds.first() else { continue };
                 let counted = [Counted { feed, panes: &group.panes }];
                 let judged = judged(plan, rule, Input::Feeds(&counted));
-                let standing = group.standings.entry(judged.rule.full_name()).or_default();
+                let standing = group.standings.entry(plan.watched[rule.rule].name.clone()).or_default();
                 let news = standing.advance(judged, progress, group.late_from_s, correct);
                 let judgement = |news| Judgement { rule, key: key.clone(), news };
                 judgements.extend(news.into_iter().map(judgement));
@@ -138,8 +141,8 @@ impl Counts {
 
     /// Whether there is anything to judge.
     pub fn is_behind(&self, progress: Progress, log_s: i64) -> bool {
-        let mut corrected = self.corrected;
-        self.progress != Some(progress) || self.is_late && corrected.is_due(progress, log_s)
+        let is_due = || self.corrected.is_due(Corrected::at(progress, log_s));
+        self.progress != Some(progress) || self.is_late && is_due()
     }
 
     /// Closes the episodes of a rule that is gone or means something else now.

@@ -71,14 +71,13 @@ pub struct Corrected {
 }
 
 impl Corrected {
-    /// Whether it is time again; notes it when it is.
-    pub fn is_due(&mut self, progress: Progress, log_s: i64) -> bool {
-        let Progress { watermark_s, .. } = progress;
-        let due = watermark_s - self.watermark_s >= CORRECT_EVERY_S || log_s - self.log_s >= CORRECT_EVERY_S;
-        if due {
-            *self = Corrected { watermark_s, log_s };
-        }
-        due
+    pub fn at(progress: Progress, log_s: i64) -> Corrected {
+        Corrected { watermark_s: progress.watermark_s, log_s }
+    }
+
+    /// Whether by `now` it is time again.
+    pub fn is_due(self, now: Corrected) -> bool {
+        now.watermark_s - self.watermark_s >= CORRECT_EVERY_S || now.log_s - self.log_s >= CORRECT_EVERY_S
     }
 }
 
