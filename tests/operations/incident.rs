@@ -9,7 +9,7 @@ use std::time::Duration;
 use plimsoll::generate::Generated;
 
 use crate::breach::{assert_latest_state, by_key};
-use crate::facts::{Told, eventually, records, second_of, wait_until_judged};
+use crate::facts::{Subscriber, Told, eventually, records, second_of, wait_until_judged};
 use crate::records::{DAY_US, MINUTE_US, SECOND_US, hour_of, now_us, request};
 use crate::support::{Deployment, Replica, Settings};
 
@@ -97,7 +97,8 @@ fn every_transition_is_told_once_at_its_second_and_late_events_take_back() {
     deployment.write_only_rules(RULES);
     let mut replica = deployment.replica("one", &[]);
     replica.wait_for_log("ingest partitions assigned", LIMIT);
-    let day = Day { deployment, base_us: hour_of(now_us() - DAY_US) + 10 * MINUTE_US };
+    let breaches = Subscriber::open(&deployment, "slo-breaches");
+    let mut day = Day { deployment, breaches, base_us: hour_of(now_us() - DAY_US) + 10 * MINUTE_US };
 
     day.play(0..63);
     day.wait_for(&mut replica, "errors", 1);
@@ -133,13 +134,15 @@ fn every_transition_is_told_once_at_its_second_and_late_events_take_back() {
     day.wait_for(&mut replica, "by-service mail", 2);
     // What mail would have resolved at is long past in the end, and nothing more was said.
     day.play(158..175);
-    wait_until_judged(&day.deployment, &mut replica, "request-log", day.second(172));
+    let mut state = Subscriber::open(&day.deployment, "slo-breach-state");
+    wait_until_judged(&mut state, &mut replica, "request-log", day.second(172));
     day.assert_all();
 }
 
 /// A deployment that replays a day-old stretch of requests.
 struct Day {
     deployment: Deployment,
+    breaches: Subscriber,
     base_us: i64,
 }
 
@@ -188,19 +191,15 @@ impl Day {
         all.into_iter().map(at).collect()
     }
 
-    fn told(&self) -> Vec<Told> {
-        records(&self.deployment, "slo-breaches")
-    }
-
-    fn wait_for(&self, replica: &mut Replica, rule: &str, transitions: usize) {
+    fn wait_for(&mut self, replica: &mut Replica, rule: &str, transitions: usize) {
         eventually(&format!("{transitions} transitions of {rule}"), LIMIT, replica, |_| {
-            let count = self.told().iter().filter(|told| name(told) == rule).count();
+            let count = self.breaches.told().iter().filter(|told| name(told) == rule).count();
             (count >= transitions).then_some(())
         });
     }
 
     fn assert_all(&self) {
-        let told = self.told();
+        let told = records(&self.deployment, "slo-breaches");
         let mut found: BTreeMap<String, Vec<Step>> = BTreeMap::new();
         for breach in by_key(&told).into_values().flatten() {
             found.entry(name(breach)).or_default().push(self.step(breach));

@@ -11,7 +11,9 @@ use std::time::Duration;
 use plimsoll::generate::Generated;
 use plimsoll::kafka::{Connection, PlainProducer};
 
-use crate::facts::{Told, eventually, heartbeats, records, samples, second_of, wait_until_judged};
+use crate::facts::{
+    Subscriber, Told, eventually, heartbeats, records, samples, second_of, wait_until_judged,
+};
 use crate::records::{SECOND_US, now_us, prediction, price, request};
 use crate::start::edit;
 use crate::support::{Deployment, INPUTS, Replica, Settings};
@@ -57,10 +59,15 @@ fn silence_opens_what_it_should_and_an_absent_ingest_opens_and_ends_nothing() {
     ingest.wait_for_log("ingest partitions assigned", LIMIT);
     let mut evaluate = deployment.replica("evaluate", &["--role", "evaluate"]);
     let traffic = Traffic::start(&deployment.connection);
-    let mut watched = Watched { deployment: &deployment, expected: BTreeMap::new() };
+    let mut watched = Watched {
+        deployment: &deployment,
+        breaches: Subscriber::open(&deployment, "slo-breaches"),
+        state: Subscriber::open(&deployment, "slo-breach-state"),
+        expected: BTreeMap::new(),
+    };
     let begun_s = traffic.change(|_, _| ());
     for source in INPUTS {
-        wait_until_judged(&deployment, &mut evaluate, source, begun_s + 6);
+        wait_until_judged(&mut watched.state, &mut evaluate, source, begun_s + 6);
     }
 
     let (silent_s, back_s) = part_falls_silent(&mut watched, &traffic, &mut ingest, &mut evaluate);
@@ -82,7 +89,7 @@ fn silence_opens_what_it_should_and_an_absent_ingest_opens_and_ends_nothing() {
     let mut ingest = deployment.replica("ingest", &["--role", "ingest"]);
     watched.expect("requests-stopped", ("RESOLVED", silent_s + 6, Some(back_s + 1), Some(back_s + 3)));
     watched.wait(&mut evaluate);
-    wait_until_judged(&deployment, &mut evaluate, "request-log", silent_s + 18);
+    wait_until_judged(&mut watched.state, &mut evaluate, "request-log", silent_s + 18);
     watched.assert_told();
     for replica in [&mut ingest, &mut evaluate] {
         assert!(replica.terminate(Duration::from_secs(5)).success(), "{}", replica.log());
@@ -118,14 +125,14 @@ fn part_falls_silent(
         script.speak("commodity-prices", now_s);
         script.speak("request-log", now_s);
     });
-    let frozen = heartbeats(watched.deployment);
+    let frozen = heartbeats(watched.state.told());
     eventually("evaluate says how long it has heard nothing", LIMIT, evaluate, |replica| {
         let delays = samples(replica, "plimsoll_source_watermark_delay_seconds");
         (delays.len() == 3 * 4 && delays.values().all(|delay| *delay > 9.0)).then_some(())
     });
     watched.assert_told();
     // A subscriber tells "nothing is wrong" from "nobody looks" by these.
-    for (shard, beat) in heartbeats(watched.deployment) {
+    for (shard, beat) in heartbeats(watched.state.told()) {
         let log_s = second_of(beat["log_time"].as_str().unwrap());
         assert!(log_s <= second_of(frozen[&shard]["log_time"].as_str().unwrap()) + 1, "{beat} {frozen:?}");
     }
@@ -163,19 +170,22 @@ fn rule(told: &Told) -> String {
 /// What has been told, against all that should have been.
 struct Watched<'d> {
     deployment: &'d Deployment,
+    breaches: Subscriber,
+    state: Subscriber,
     expected: BTreeMap<String, Vec<Step>>,
 }
 
 impl Watched<'_> {
+    /// A rule is to say this next.
     fn expect(&mut self, rule: &str, step: Step) {
         self.expected.entry(rule.to_owned()).or_default().push(step);
     }
 
     /// Waits until as much has been told as is expected, and gives it: then all of it must be as expected.
-    fn wait(&self, replica: &mut Replica) -> Vec<Told> {
+    fn wait(&mut self, replica: &mut Replica) -> Vec<Told> {
         let count = self.expected.values().flatten().count();
         eventually("all transitions that should be", LIMIT, replica, |_| {
-            (records(self.deployment, "slo-breaches").len() >= count).then_some(())
+            (self.breaches.told().len() >= count).then_some(())
         });
         self.assert_told()
     }
