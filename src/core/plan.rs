@@ -9,6 +9,7 @@ use super::identity::{atom_text, column_text, condition_text, field_text, hash, 
 use super::objective::Indicator;
 use super::rules::Rules;
 use super::source::{Rollup, Slot, Source};
+use super::tally::{CellSet, Tallies};
 
 /// Most atoms of one projection: a cell is a bit set of this many.
 pub const ATOMS_MAX: usize = 16;
@@ -59,7 +60,7 @@ pub enum Body {
 pub struct Cells {
     pub atoms: Vec<NamedAtom>,
     pub measured: Vec<Measured>,
-    /// Cells that some rule calls bad: their events are worth a look.
+    /// Cells that some rule blames: their events are worth a look.
     pub notable: CellSet,
     /// The field that names an event elsewhere.
     pub trace_id: Option<Slot>,
@@ -72,6 +73,8 @@ pub struct Measured {
     pub name: u64,
     pub what: Value,
     pub filter: Condition,
+    /// Cells that some rule blames by this value.
+    pub notable: CellSet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +102,8 @@ pub struct Watched {
     pub lag: Option<usize>,
     /// COMPOSITE: the parts, as indexes into `rules.alerts`; an objective of a score: the one it is about.
     pub parts: Vec<usize>,
+    /// How late the events it counts may come.
+    pub lateness_s: i64,
     /// 16 hex digits over all that the rule says.
     pub spec_hash: String,
     /// The same over what is counted alone: while it stays, counts and episodes go on.
@@ -119,40 +124,6 @@ pub struct WatchedFeed {
     pub tallies: Tallies,
     /// Index into the projection's measured values.
     pub measured: Option<usize>,
-}
-
-/// How a rule reads cells.
-#[derive(Debug, Default)]
-pub struct Tallies {
-    /// For each cell, whether its events count at all, and whether they are bad.
-    pub total: CellSet,
-    pub bad: CellSet,
-    /// For each level of a QUANTILE or FRESHNESS, whether they are beyond its threshold.
-    pub over: Vec<CellSet>,
-}
-
-/// Some of the cells a projection can have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CellSet(Vec<u64>);
-
-impl CellSet {
-    pub fn of(atoms: usize, is_in: impl Fn(usize) -> bool) -> CellSet {
-        let mut words = vec![0; (1usize << atoms).div_ceil(64)];
-        for cell in (0..1usize << atoms).filter(|&cell| is_in(cell)) {
-            words[cell / 64] |= 1 << (cell % 64);
-        }
-        CellSet(words)
-    }
-
-    fn add(&mut self, other: &CellSet) {
-        self.0.resize(self.0.len().max(other.0.len()), 0);
-        self.0.iter_mut().zip(&other.0).for_each(|(word, more)| *word |= more);
-    }
-
-    pub fn has(&self, cell: u16) -> bool {
-        let cell = usize::from(cell);
-        self.0.get(cell / 64).is_some_and(|word| word >> (cell % 64) & 1 == 1)
-    }
 }
 
 impl Plan {
@@ -359,8 +330,8 @@ fn watch(rules: &Rules, rule: &AlertRule, homes: &[usize], projections: &mut Vec
         identity.push_str(&format!("{:x} {} {}", projections[at].id, texts[0], texts[1]));
         let Body::Cells(cells) = &mut projections[at].body else { continue };
         let measured = shown_value(&rule.kind).map(|what| measure(cells, source, what, &feed.filter));
-        let tallies = tallies(rule, feed, &cells.atoms);
-        tallies.over.iter().chain([&tallies.bad]).for_each(|bad| cells.notable.add(bad));
+        let tallies = Tallies::of(rule, feed, &cells.atoms);
+        note(cells, rule, feed, &tallies, measured);
         cells.trace_id = source.fields.iter().position(|field| field.name == "trace_id");
         feeds.push(WatchedFeed { projection: at, tallies, measured });
     }
@@ -384,7 +355,20 @@ fn watch(rules: &Rules, rule: &AlertRule, homes: &[usize], projections: &mut Vec
     }
     let spec_hash = format!("{:016x}", hash(&["rule", &format!("{rule:?}")]));
     let identity = hash(&["identity", &identity]);
-    Watched { name: rule.full_name(), feeds, lag, parts, spec_hash, identity }
+    let lateness_s = rules.lateness_s(rule);
+    Watched { name: rule.full_name(), feeds, lag, parts, lateness_s, spec_hash, identity }
+}
+
+/// Marks the cells whose events a breach of the rule names. One that counts everything needs no names.
+fn note(cells: &mut Cells, rule: &AlertRule, feed: &Feed, tallies: &Tallies, measured: Option<usize>) {
+    if matches!(rule.kind, RuleKind::Count) && feed.filter == Condition::True {
+        return;
+    }
+    let notable = match measured {
+        Some(at) => &mut cells.measured[at].notable,
+        None => &mut cells.notable,
+    };
+    (0..rule.levels.len()).for_each(|level| notable.add(tallies.blamed(rule, level)));
 }
 
 fn shown_value(kind: &RuleKind) -> Option<Value> {
@@ -410,7 +394,7 @@ fn measure(cells: &mut Cells, source: &Source, what: Value, filter: &Condition) 
     };
     let name = hash(&["measured", &text, &condition_text(source, filter)]);
     cells.measured.iter().position(|known| known.name == name).unwrap_or_else(|| {
-        cells.measured.push(Measured { name, what, filter: filter.clone() });
+        cells.measured.push(Measured { name, what, filter: filter.clone(), notable: CellSet::default() });
         cells.measured.len() - 1
     })
 }
@@ -438,18 +422,6 @@ fn lag_home(
         });
         projections.len() - 1
     }))
-}
-
-fn tallies(rule: &AlertRule, feed: &Feed, atoms: &[NamedAtom]) -> Tallies {
-    let holds = |condition: &Condition, cell: usize| {
-        let at = |atom: &Atom| atoms.iter().position(|known| known.atom == *atom);
-        condition.evaluate(&|atom| at(atom).is_some_and(|i| cell >> i & 1 == 1))
-    };
-    let counts = |cell| holds(&feed.filter, cell);
-    let both =
-        |condition: &Condition| CellSet::of(atoms.len(), |cell| counts(cell) && holds(condition, cell));
-    let over = rule.levels.iter().filter_map(|level| level.over.as_ref());
-    Tallies { total: CellSet::of(atoms.len(), counts), bad: both(&feed.bad), over: over.map(both).collect() }
 }
 
 #[cfg(test)]

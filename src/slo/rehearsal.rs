@@ -9,7 +9,7 @@ use crate::core::aggregate::Position;
 use crate::core::alert::AlertRule;
 use crate::core::fold::{Assigned, Fold};
 use crate::core::key::Key;
-use crate::core::output::{Breach, Output, Transition};
+use crate::core::output::{Breach, Output, Transition, UpdateReason};
 use crate::core::partial::{Delta, DeltaBody, LagSample, LogRecord, Partial};
 use crate::core::plan::{Body, Plan, PlanError};
 use crate::core::shard::{Shard, ShardOptions, Violation};
@@ -177,6 +177,10 @@ impl<'a> Stage<'a> {
     }
 
     fn observe(&mut self, breach: &Breach, said_s: i64) {
+        // Nobody listens who might have missed the opening.
+        if breach.update_reason == Some(UpdateReason::StillOpen) {
+            return;
+        }
         let name = format!("{}/{}", breach.document, breach.rule);
         let at_s = match breach.transition {
             Transition::Opened => breach.opened_s,

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::core::alert::RuleKind;
+use crate::core::exemplar::{Exemplar, add_exemplar};
 use crate::core::key::Key;
-use crate::core::partial::{CellsDelta, Exemplar, add_exemplar};
+use crate::core::partial::CellsDelta;
 use crate::core::plan::{Cells, Plan};
 use crate::core::slo::episode::Change;
 use crate::core::slo::judge::{Counted, Covered, Input, Judged};
@@ -72,9 +73,9 @@ impl Group {
     }
 
     fn look_at(&mut self, second: i64, exemplars: &[Exemplar]) {
-        for Exemplar { cell, partition, offset, trace_id } in exemplars {
+        for exemplar in exemplars {
             let minute = self.exemplars.entry(floor_to(second, 60)).or_default();
-            add_exemplar(minute, (*cell, *partition, *offset), || trace_id.clone());
+            add_exemplar(minute, Exemplar { trace_id: None, ..*exemplar }, || exemplar.trace_id.clone());
         }
     }
 }
@@ -256,7 +257,7 @@ impl Counts {
 
 /// The resolution the rules of a projection of cells need.
 pub fn resolution_of(plan: &Plan, projection: usize) -> Resolution {
-    Resolution::of(plan.readers_of(projection).map(|at| &plan.rules.alerts[at]))
+    Resolution::of(&plan.rules, plan.readers_of(projection).map(|at| &plan.rules.alerts[at]))
 }
 
 /// What a rule of the plan is judged by.
@@ -271,5 +272,14 @@ pub fn judged<'a>(plan: &'a Plan, at: RuleAt, input: Input<'a>) -> Judged<'a> {
         // Microseconds.
         _ => 6,
     };
-    Judged { rule, input, since: at.since, scale, slices: None, sliding: None, settled_s: i64::MIN }
+    Judged {
+        rule,
+        input,
+        since: at.since,
+        lateness_s: plan.watched[at.rule].lateness_s,
+        scale,
+        slices: None,
+        sliding: None,
+        settled_s: i64::MIN,
+    }
 }

@@ -36,6 +36,8 @@ pub struct Judged<'a> {
     pub rule: &'a AlertRule,
     pub input: Input<'a>,
     pub since: Covered,
+    /// How late its events may come.
+    pub lateness_s: i64,
     /// Decimal digits of the field a QUANTILE looks at.
     pub scale: u8,
     /// What a time-sliced objective counts.
@@ -304,8 +306,12 @@ impl<'a> Judged<'a> {
                 values.merge(&panes.values(bounds.width_s, bounds.start_s, bounds.end_s, measured));
             }
         }
-        let per_unit = 10i128.pow(u32::from(9u8.saturating_sub(self.scale)));
-        values.quantile(quantile).map(|value| narrow(i128::from(value) * per_unit))
+        values.quantile(quantile).map(|value| self.billionths(value))
+    }
+
+    /// What a value of the field that the rule looks at is in its unit.
+    pub fn billionths(&self, value: i64) -> i64 {
+        narrow(i128::from(value) * 10i128.pow(u32::from(9u8.saturating_sub(self.scale))))
     }
 
     fn absence(&self, level: &Level, bounds: Bounds) -> Reading {
