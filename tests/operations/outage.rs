@@ -41,7 +41,7 @@ spec:
     - {name: throughput, kind: RATE, sources: [commodity-prices, ml-predictions, request-log], warning: {below: 12/s}}
 ";
 
-/// A transition of a rule: its name, and the second of its opening, recovery and resolution.
+/// A transition, and the second of its opening, recovery and resolution.
 type Step = (&'static str, i64, Option<i64>, Option<i64>);
 
 #[test]
