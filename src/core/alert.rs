@@ -150,6 +150,11 @@ impl AlertRule {
         self.objective.as_ref().is_some_and(|objective| objective.method.slice_s().is_some())
     }
 
+    /// Whether its number only grows as events come, so that a crossing is certain with the event that makes it.
+    pub fn only_grows(&self) -> bool {
+        matches!(self.kind, RuleKind::Count) && self.levels.iter().all(|level| level.side == Side::Above)
+    }
+
     /// Whether all its events are in one group.
     pub fn is_ungrouped(&self) -> bool {
         self.feeds.iter().all(|feed| feed.group_by.is_empty())

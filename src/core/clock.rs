@@ -99,9 +99,15 @@ impl SourceClock {
             }
         }
         let late = known.map_or(0, |known| known.late) + clock.late;
-        // Only a new event ends idleness: a new owner does not know how long it has been quiet.
-        let idle = clock.idle || (events == 0 && known.is_some_and(|known| known.idle));
-        let log_time_us = known.map_or(log_time_us, |known| known.log_time_us.max(log_time_us));
+        // Only a new event ends idleness, folded or known to wait: a new owner does not know how long it has been quiet.
+        let stays_idle = events == 0 && clock.lag == 0 && known.is_some_and(|known| known.idle);
+        let idle = clock.idle || stays_idle;
+        let log_time_us = match known {
+            // Nor does it know yet that it still is: silence lasts as long as somebody has looked.
+            Some(known) if stays_idle && !clock.idle => known.log_time_us,
+            Some(known) => known.log_time_us.max(log_time_us),
+            None => log_time_us,
+        };
         let mut spans = match self.partitions.get_mut(&clock.partition) {
             Some(known) => std::mem::take(&mut known.spans),
             None => Spans::default(),
@@ -284,6 +290,35 @@ mod tests {
         take(&mut source, clock(1, 0, 1, Some(1_050), false), 1_002);
         take(&mut source, clock(0, 6, 7, Some(1_200), false), 1_002);
         assert_eq!(source.watermark_us(), Some(1_098), "never back, though partition 1 is at 1,048");
+    }
+
+    #[test]
+    fn what_waits_to_be_read_ends_idleness() {
+        let mut source = SourceClock::default();
+        take(&mut source, clock(0, 0, 5, Some(1_000), false), 1_000);
+        take(&mut source, clock(1, 0, 5, Some(1_000), true), 1_000);
+        take(&mut source, Clock { lag: 3, ..clock(1, 5, 5, Some(1_000), false) }, 1_020);
+        take(&mut source, clock(0, 5, 6, Some(1_020), false), 1_020);
+        assert_eq!(source.watermark_us(), Some(998), "three events of partition 1 are yet to come");
+        take(&mut source, clock(1, 5, 8, Some(1_015), false), 1_021);
+        assert_eq!(source.watermark_us(), Some(1_013));
+    }
+
+    #[test]
+    fn silence_lasts_no_longer_than_somebody_has_looked() {
+        let mut source = SourceClock::default();
+        for (log_us, idle) in [(1_000, false), (1_010, true)] {
+            take(&mut source, clock(0, 5, 5, Some(1_000), idle), log_us);
+            take(&mut source, clock(1, 5, 5, Some(1_000), idle), log_us);
+        }
+        assert_eq!(source.watermark_us(), Some(1_008));
+        // A new owner, much later: what came meanwhile is not read yet.
+        take(&mut source, clock(0, 5, 5, Some(1_000), false), 9_000);
+        take(&mut source, clock(1, 5, 5, Some(1_000), false), 9_000);
+        assert_eq!(source.watermark_us(), Some(1_008));
+        take(&mut source, clock(0, 5, 5, Some(1_000), true), 9_005);
+        take(&mut source, clock(1, 5, 5, Some(1_000), true), 9_005);
+        assert_eq!(source.watermark_us(), Some(9_003), "now it knows that nothing did");
     }
 
     #[test]

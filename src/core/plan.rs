@@ -40,6 +40,8 @@ pub struct Projection {
     pub spread: u64,
     /// Rules without groups of their own that read it, scores of those included; indexes into `rules.alerts`.
     pub joint: Vec<usize>,
+    /// Rules of its groups whose number only grows.
+    pub growing: Vec<usize>,
     pub body: Body,
 }
 
@@ -108,6 +110,13 @@ pub struct Watched {
     pub identity: u64,
 }
 
+impl Watched {
+    /// Whether any of the cells counts for it.
+    pub fn counts_any(&self, cells: &[(u16, u64)]) -> bool {
+        self.feeds.iter().any(|feed| cells.iter().any(|&(cell, _)| feed.tallies.total.has(cell)))
+    }
+}
+
 #[derive(Debug)]
 pub struct WatchedFeed {
     /// Index into `Plan::projections`.
@@ -131,6 +140,7 @@ impl Plan {
                     id,
                     spread: id,
                     joint: Vec::new(),
+                    growing: Vec::new(),
                     body: Body::Hourly { rollup: rollup_at, signature: signature(source, rollup) },
                 });
             }
@@ -149,6 +159,11 @@ impl Plan {
         for (at, projection) in projections.iter_mut().enumerate() {
             let joint = |rule: &usize| !rules.alerts[*rule].has_own_groups() && reads(&watched, *rule, at);
             projection.joint = (0..watched.len()).filter(joint).collect();
+            let grows =
+                |rule: &usize| rules.alerts[*rule].has_own_groups() && rules.alerts[*rule].only_grows();
+            let own = (0..watched.len())
+                .filter(|rule| watched[*rule].feeds.iter().any(|feed| feed.projection == at));
+            projection.growing = own.filter(grows).collect();
         }
         Ok(Plan { version, rules, projections, watched })
     }
@@ -272,6 +287,7 @@ fn home(
                 id,
                 spread,
                 joint: Vec::new(),
+                growing: Vec::new(),
                 body,
             });
             projections.len() - 1
@@ -401,6 +417,7 @@ fn lag_home(
             id,
             spread,
             joint: Vec::new(),
+            growing: Vec::new(),
             body,
         });
         projections.len() - 1

@@ -154,6 +154,8 @@ impl Ingest {
             ReaderEvent::Assigned(partitions) => {
                 let starts = self.take_over(reader, &partitions)?;
                 reader.assign(&starts)?;
+                // Before the first clock: what waits in a partition ends its idleness.
+                self.observe(reader)?;
                 self.context.metrics.rebalances(Role::Ingest).inc();
                 self.context.health.set(Component::Ingest(self.worker), State::Ready);
                 tracing::info!(

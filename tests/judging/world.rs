@@ -116,10 +116,19 @@ impl World {
         let now_us = (START_S + self.now_s) * SECOND_US;
         let ids: Vec<PartitionId> = self.fold.partitions().collect();
         ids.into_iter().for_each(|id| self.fold.observe_end(id, 0, now_us));
-        let flush = self.fold.flush(true);
+        self.flush(true, now_us);
+    }
+
+    /// What has come so far is flushed, and the second goes on.
+    pub fn flush_within(&mut self) {
+        self.flush(false, (START_S + self.now_s) * SECOND_US + SECOND_US / 2);
+    }
+
+    fn flush(&mut self, every_clock: bool, log_time_us: i64) {
+        let flush = self.fold.flush(every_clock);
         let deltas = flush.deltas.into_iter().flatten().collect();
         let clocks = flush.clocks.into_iter().flatten().collect();
-        self.apply(LogRecord::Partial(Partial { rules: 0, worker: 0, log_time_us: now_us, deltas, clocks }));
+        self.apply(LogRecord::Partial(Partial { rules: 0, worker: 0, log_time_us, deltas, clocks }));
     }
 
     /// A sample of the lag of `group` on partition 0 of a source, taken in the second that is going on.

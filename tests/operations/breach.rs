@@ -23,7 +23,7 @@ fn requests(at_us: i64, from: i64, to: i64, status: u16) -> Vec<Generated> {
 }
 
 /// Breaches by key, each key in the order of its partition.
-fn by_key(told: &[Told]) -> BTreeMap<String, Vec<&Told>> {
+pub fn by_key(told: &[Told]) -> BTreeMap<String, Vec<&Told>> {
     let mut keys: BTreeMap<String, Vec<&Told>> = BTreeMap::new();
     for breach in told {
         keys.entry(breach.key.clone()).or_default().push(breach);
@@ -130,7 +130,7 @@ fn assert_headers(breach: &Told) {
 }
 
 /// The compacted topic ends with each key's latest, beside the heartbeats of all four shards.
-fn assert_latest_state(deployment: &Deployment, told: &[Told]) {
+pub fn assert_latest_state(deployment: &Deployment, told: &[Told]) {
     let mut latest = BTreeMap::new();
     for record in records(deployment, "slo-breach-state") {
         latest.insert(record.key.clone(), record);

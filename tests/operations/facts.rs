@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use plimsoll::kafka::{Admin, EndOf, Follower, TopicPartition};
+use plimsoll::kafka::{Admin, EndOf, Follower, Record, TopicPartition};
 use serde_json::Value;
 
 use crate::oracle::{self, Expected, RawRecord};
+use crate::records::SECOND_US;
 use crate::support::{Deployment, Replica, TABLES};
 
 const ASK: Duration = Duration::from_secs(20);
@@ -70,11 +71,53 @@ pub struct Told {
     pub headers: BTreeMap<String, String>,
 }
 
+impl Told {
+    fn of(record: &Record<'_>) -> Told {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let header =
+            |(name, value): (&str, Option<&[u8]>)| (name.to_owned(), text(value.unwrap_or_default()));
+        Told {
+            key: text(record.key.unwrap_or_default()),
+            value: record.payload.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default(),
+            headers: record.headers().map(header).collect(),
+        }
+    }
+}
+
+/// A read_committed subscriber of one topic, from its beginning.
+pub struct Subscriber {
+    followers: Vec<Follower>,
+    told: Vec<Told>,
+}
+
+impl Subscriber {
+    pub fn open(deployment: &Deployment, topic: &str) -> Subscriber {
+        let follow = |p| Follower::open(&deployment.connection, p, 0).unwrap();
+        Subscriber {
+            followers: partitions(deployment, topic).into_iter().map(follow).collect(),
+            told: Vec::new(),
+        }
+    }
+
+    /// All that has come so far, in order within each partition.
+    pub fn told(&mut self) -> &[Told] {
+        for follower in &mut self.followers {
+            follower.poll_new(|record| self.told.push(Told::of(&record))).unwrap();
+        }
+        &self.told
+    }
+}
+
+fn partitions(deployment: &Deployment, topic: &str) -> Vec<TopicPartition> {
+    let admin = Admin::open(&deployment.connection).unwrap();
+    let count = admin.describe(&[topic], ASK).unwrap()[0].partitions as i32;
+    (0..count).map(|p| TopicPartition::new(topic, p)).collect()
+}
+
 /// The committed records of a topic, in order within each partition.
 pub fn records(deployment: &Deployment, topic: &str) -> Vec<Told> {
     let admin = Admin::open(&deployment.connection).unwrap();
-    let partitions = admin.describe(&[topic], ASK).unwrap()[0].partitions as i32;
-    let all: Vec<_> = (0..partitions).map(|p| TopicPartition::new(topic, p)).collect();
+    let all = partitions(deployment, topic);
     let mut told = Vec::new();
     for (partition, end) in admin.offsets(&all, EndOf::LatestCommitted, ASK).unwrap() {
         // How many there are: markers take offsets too, so the end alone does not tell when all have come.
@@ -87,24 +130,30 @@ pub fn records(deployment: &Deployment, topic: &str) -> Vec<Told> {
         let deadline = Instant::now() + ASK;
         while seen < expected {
             assert!(Instant::now() < deadline, "{seen} of {expected} records of {topic} up to {end}");
-            let new = follower.poll_new(|record| {
-                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                told.push(Told {
-                    key: text(record.key.unwrap_or_default()),
-                    value: record
-                        .payload
-                        .and_then(|bytes| serde_json::from_slice(bytes).ok())
-                        .unwrap_or_default(),
-                    headers: record
-                        .headers()
-                        .map(|(name, value)| (name.to_owned(), text(value.unwrap_or_default())))
-                        .collect(),
-                });
-            });
-            seen += new.unwrap();
+            seen += follower.poll_new(|record| told.push(Told::of(&record))).unwrap();
         }
     }
     told
+}
+
+/// The newest heartbeat of each shard among the records of `slo-breach-state`.
+pub fn heartbeats(told: &[Told]) -> BTreeMap<u64, Value> {
+    told.iter().filter_map(|told| Some((told.value["shard"].as_u64()?, told.value.clone()))).collect()
+}
+
+/// Seconds since 1970 of a time in a record.
+pub fn second_of(time: &str) -> i64 {
+    time.parse::<jiff::Timestamp>().unwrap().as_microsecond().div_euclid(SECOND_US)
+}
+
+/// Waits until all four shards have judged a source up to `second` and have said so in `slo-breach-state`.
+pub fn wait_until_judged(state: &mut Subscriber, replica: &mut Replica, source: &str, second: i64) {
+    eventually("all is judged", Duration::from_secs(60), replica, |_| {
+        let beats = heartbeats(state.told());
+        let is_past =
+            |beat: &Value| beat["watermarks"][source].as_str().is_some_and(|at| second_of(at) >= second);
+        (beats.len() == 4 && beats.values().all(is_past)).then_some(())
+    });
 }
 
 /// Samples of the metrics page whose name begins with `name`, by their full name with labels.

@@ -7,6 +7,8 @@ mod support;
 
 mod breach;
 mod facts;
+mod incident;
+mod outage;
 mod postgres;
 mod records;
 mod replicas;

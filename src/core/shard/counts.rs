@@ -1,6 +1,6 @@
 //! The groups of one projection of cells: their panes, and a watch for each rule judged from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,8 @@ pub struct Counts {
     corrected: Corrected,
     /// Whether late events wait to be judged.
     is_late: bool,
+    /// Groups with more of what only grows than when they were last judged. Empty between two records.
+    grown: BTreeSet<Key>,
 }
 
 /// One group: what was counted, and what was made of it.
@@ -62,6 +64,14 @@ pub struct Judgement {
 }
 
 impl Group {
+    fn judge(&mut self, plan: &Plan, rule: RuleAt, progress: Progress, correct: bool) -> Vec<News> {
+        let Some(feed) = plan.watched[rule.rule].feeds.first() else { return Vec::new() };
+        let counted = [Counted { feed, panes: &self.panes }];
+        let judged = judged(plan, rule, Input::Feeds(&counted));
+        let standing = self.standings.entry(plan.watched[rule.rule].name.clone()).or_default();
+        standing.advance(judged, progress, self.late_from_s, correct)
+    }
+
     fn look_at(&mut self, second: i64, exemplars: &[Exemplar]) {
         for exemplar in exemplars {
             let minute = self.exemplars.entry(floor_to(second, 60)).or_default();
@@ -78,14 +88,27 @@ impl Counts {
             progress: None,
             corrected: Corrected::default(),
             is_late: false,
+            grown: BTreeSet::new(),
         }
     }
 
-    /// Adds a delta's cells; true when the key was beyond the limit and went to `_OTHER`.
-    pub fn merge(&mut self, key: &Key, second: i64, delta: &CellsDelta, columns: usize, limit: u32) -> bool {
+    /// Adds a delta's cells; true when the key was beyond the limit and went to `_OTHER`. `grows`: some rule whose number
+    /// only grows counts events of it.
+    pub fn merge(
+        &mut self,
+        key: &Key,
+        second: i64,
+        delta: &CellsDelta,
+        columns: usize,
+        limit: u32,
+        grows: bool,
+    ) -> bool {
         let full = self.groups.len() >= limit as usize;
         let other = columns > 0 && full && !self.groups.contains_key(key);
         let key = if other { Key::other(columns) } else { key.clone() };
+        if grows {
+            self.grown.insert(key.clone());
+        }
         let group = self.groups.entry(key).or_default();
         group.panes.add(&self.resolution, second, delta);
         group.look_at(second, &delta.exemplars);
@@ -116,15 +139,11 @@ impl Counts {
             (self.corrected, self.is_late) = (now, false);
         }
         self.progress = Some(progress);
+        self.grown.clear();
         for (key, group) in &mut self.groups {
             for &rule in rules {
-                let Some(feed) = plan.watched[rule.rule].feeds.first() else { continue };
-                let counted = [Counted { feed, panes: &group.panes }];
-                let judged = judged(plan, rule, Input::Feeds(&counted));
-                let standing = group.standings.entry(plan.watched[rule.rule].name.clone()).or_default();
-                let news = standing.advance(judged, progress, group.late_from_s, correct);
                 let judgement = |news| Judgement { rule, key: key.clone(), news };
-                judgements.extend(news.into_iter().map(judgement));
+                judgements.extend(group.judge(plan, rule, progress, correct).into_iter().map(judgement));
             }
             group.late_from_s = group.late_from_s.filter(|_| !correct);
             group.panes.forget(&self.resolution, needed_s);
@@ -138,6 +157,23 @@ impl Counts {
                 || group.standings.values().any(|standing| !standing.watch().is_quiet())
         });
         judgements
+    }
+
+    /// Judges what grew by rules that need not wait until time goes on.
+    pub fn advance_grown(&mut self, plan: &Plan, rules: &[RuleAt]) -> Vec<Judgement> {
+        let mut judgements = Vec::new();
+        for key in std::mem::take(&mut self.grown) {
+            let (Some(group), Some(progress)) = (self.groups.get_mut(&key), self.progress) else { continue };
+            for &rule in rules {
+                let judgement = |news| Judgement { rule, key: key.clone(), news };
+                judgements.extend(group.judge(plan, rule, progress, false).into_iter().map(judgement));
+            }
+        }
+        judgements
+    }
+
+    pub fn has_grown(&self) -> bool {
+        !self.grown.is_empty()
     }
 
     /// Whether there is anything to judge.

@@ -30,10 +30,14 @@ pub struct Joint {
     /// Earliest second that changed after it was judged, since late events were last judged.
     changed_from_s: Option<i64>,
     corrected: Corrected,
+    /// What only grows has grown since it was judged. False between two records.
+    #[serde(skip)]
+    has_grown: bool,
 }
 
 impl Joint {
-    pub fn touch(&mut self, second: i64) {
+    pub fn touch(&mut self, second: i64, only_grows: bool) {
+        self.has_grown |= only_grows;
         if self.progress.is_none_or(|progress| second >= progress.watermark_s) {
             // Not judged yet.
             return;
@@ -66,7 +70,8 @@ impl Shard {
             let progress = joint.progress.map_or(progress, |before| before.newest(progress));
             let now = Corrected::at(progress, second_of(self.log_us));
             let is_late = joint.changed_from_s.is_some() && joint.corrected.is_due(now);
-            if (joint.progress != Some(progress) || is_late)
+            let has_grown = std::mem::take(&mut joint.has_grown);
+            if (joint.progress != Some(progress) || is_late || has_grown)
                 && let Some(clock) = self.slowest_clock(plan, at)
             {
                 joint.progress = Some(progress);
@@ -86,7 +91,7 @@ impl Shard {
         outputs: &mut Vec<Output>,
     ) {
         let clocks = self.clocks_of(plan, at.rule);
-        let Joint { standing, progress, changed_from_s, corrected } = joint;
+        let Joint { standing, progress, changed_from_s, corrected, .. } = joint;
         let Some(progress) = *progress else { return };
         let now = Corrected::at(progress, second_of(self.log_us));
         let (correct, changed_s) = (corrected.is_due(now), *changed_from_s);

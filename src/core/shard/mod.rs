@@ -159,6 +159,7 @@ impl Shard {
         for (at, _) in touched.iter().enumerate().filter(|(_, touched)| **touched) {
             self.advance(&plan, at, outputs);
         }
+        self.advance_grown(&plan, outputs);
         self.advance_joint(&plan, outputs);
         self.write_rows(&plan, outputs);
         self.heartbeat(outputs);
@@ -206,7 +207,9 @@ impl Shard {
                 }
                 let Some(counts) = self.counts.get_mut(&projection.id) else { return Ok(0) };
                 let (columns, limit) = (projection.by.len(), projection.limit);
-                if counts.merge(&delta.key, delta.pane, &moved, columns, limit) {
+                let grows = |&rule: &usize| plan.watched[rule].counts_any(&moved.cells);
+                let grows = plan.projections[now].growing.iter().any(grows);
+                if counts.merge(&delta.key, delta.pane, &moved, columns, limit, grows) {
                     let name = format!("groups/{}", plan.source_of(&plan.projections[now]).name);
                     let events: u64 = cells.cells.iter().map(|(_, events)| events).sum();
                     *self.other.entry(name.into()).or_default() += events;
@@ -228,7 +231,7 @@ impl Shard {
     fn touch_joint(&mut self, plan: &Plan, projection: usize, delta: &Delta) {
         for &rule in &plan.projections[projection].joint {
             if let Some(joint) = self.joint.get_mut(&plan.watched[rule].name) {
-                joint.touch(delta.pane);
+                joint.touch(delta.pane, plan.rules.alerts[rule].only_grows());
             }
         }
     }
@@ -341,29 +344,51 @@ impl Shard {
             let needed_s = self.needed_from_s(plan, at, progress.watermark_s);
             let Some(counts) = self.counts.get_mut(&projection.id) else { continue };
             let judgements = counts.advance(plan, &rules, progress, log_s, needed_s);
-            let Some(clock) = self.sources.get(&source.name) else { continue };
-            for Judgement { rule, key, news } in judgements {
-                let name = plan.rules.alerts[rule.rule].has_slices().then_some(&plan.watched[rule.rule].name);
-                let slices = name.and_then(|name| counts.slices(&key, name));
-                let feed = plan.watched[rule.rule].feeds.first();
-                let counted = feed.zip(counts.panes(&key)).map(|(feed, panes)| Counted { feed, panes });
-                let told = Told {
-                    plan,
-                    rule: rule.rule,
-                    key: &key,
-                    judged: counted.as_ref().map(|counted| {
-                        let input = Input::Feeds(std::slice::from_ref(counted));
-                        Judged { slices, ..judged(plan, rule, input) }
-                    }),
-                    clock,
-                    clocks: &[(source.name.as_str(), clock)],
-                    exemplars: counts.exemplars(&key),
-                    log_s: second_of(self.log_us),
-                    version: self.version,
-                    shard: self.id,
-                };
-                outputs.extend(told.output(news));
+            self.tell(plan, at, judgements, outputs);
+        }
+    }
+
+    /// Judges what only grows as soon as it has: no time need go on for it.
+    fn advance_grown(&mut self, plan: &Plan, outputs: &mut Vec<Output>) {
+        for (at, projection) in plan.projections.iter().enumerate() {
+            if !self.counts.get(&projection.id).is_some_and(Counts::has_grown) {
+                continue;
             }
+            let covered = |&rule: &usize| Some(RuleAt { rule, since: self.covered(plan, rule)? });
+            let rules: Vec<RuleAt> = projection.growing.iter().filter_map(covered).collect();
+            let Some(counts) = self.counts.get_mut(&projection.id) else { continue };
+            let judgements = counts.advance_grown(plan, &rules);
+            self.tell(plan, at, judgements, outputs);
+        }
+    }
+
+    fn tell(&self, plan: &Plan, projection: usize, judgements: Vec<Judgement>, outputs: &mut Vec<Output>) {
+        let projection = &plan.projections[projection];
+        let source = plan.source_of(projection).name.as_str();
+        let (Some(counts), Some(clock)) = (self.counts.get(&projection.id), self.sources.get(source)) else {
+            return;
+        };
+        for Judgement { rule, key, news } in judgements {
+            let name = plan.rules.alerts[rule.rule].has_slices().then_some(&plan.watched[rule.rule].name);
+            let slices = name.and_then(|name| counts.slices(&key, name));
+            let feed = plan.watched[rule.rule].feeds.first();
+            let counted = feed.zip(counts.panes(&key)).map(|(feed, panes)| Counted { feed, panes });
+            let told = Told {
+                plan,
+                rule: rule.rule,
+                key: &key,
+                judged: counted.as_ref().map(|counted| {
+                    let input = Input::Feeds(std::slice::from_ref(counted));
+                    Judged { slices, ..judged(plan, rule, input) }
+                }),
+                clock,
+                clocks: &[(source, clock)],
+                exemplars: counts.exemplars(&key),
+                log_s: second_of(self.log_us),
+                version: self.version,
+                shard: self.id,
+            };
+            outputs.extend(told.output(news));
         }
     }
 

@@ -48,6 +48,31 @@ impl Histogram {
         }
     }
 
+    /// All of `parts` as one. Many that lie close together are added up by index: merging them one after the other
+    /// would copy the sum as often as there are parts.
+    pub fn sum_of(parts: &[&Histogram]) -> Histogram {
+        let indexes = parts.iter().flat_map(|part| part.counts.first().into_iter().chain(part.counts.last()));
+        let indexes = indexes.map(|&(index, _)| index);
+        let (first, last) = (indexes.clone().min().unwrap_or(0), indexes.max().unwrap_or(0));
+        let entries: usize = parts.iter().map(|part| part.counts.len()).sum();
+        let mut all = Histogram::default();
+        // Finding the place of one among the others costs as much as passing by many empty places.
+        if entries * 16 < usize::from(last - first) {
+            parts.iter().for_each(|part| all.merge(part));
+            return all;
+        }
+        let mut by_index = vec![0u64; usize::from(last - first) + 1];
+        for part in parts {
+            part.counts.iter().for_each(|&(index, count)| by_index[usize::from(index - first)] += count);
+        }
+        let counted = || parts.iter().filter(|part| !part.counts.is_empty());
+        all.min = counted().map(|part| part.min).min().unwrap_or(0);
+        all.max = counted().map(|part| part.max).max().unwrap_or(0);
+        all.sum = parts.iter().map(|part| part.sum).sum();
+        all.counts = (first..=last).zip(by_index).filter(|(_, count)| *count > 0).collect();
+        all
+    }
+
     pub fn count(&self) -> u64 {
         self.counts.iter().map(|&(_, count)| count).sum()
     }
@@ -250,6 +275,16 @@ mod tests {
             let all: Vec<i64> = a.iter().chain(&b).copied().collect();
             prop_assert_eq!(&left, &of(&all));
             prop_assert_eq!(&right, &left);
+        }
+
+        #[test]
+        fn many_are_summed_as_they_are_merged(parts in prop::collection::vec(values(), 0..6), near in any::<bool>()) {
+            let limit = if near { 300 } else { i64::MAX };
+            let parts: Vec<Histogram> =
+                parts.iter().map(|part| of(&part.iter().map(|value| value % limit).collect::<Vec<_>>())).collect();
+            let mut merged = Histogram::default();
+            parts.iter().for_each(|part| merged.merge(part));
+            prop_assert_eq!(Histogram::sum_of(&parts.iter().collect::<Vec<_>>()), merged);
         }
 
         #[test]

@@ -184,9 +184,8 @@ impl<'a> Judged<'a> {
     /// The second after the last that can be judged before the watermark: what only grows needs not wait for it, and
     /// what may shrink again must.
     pub fn early_until_s(&self, watermark_s: i64, front_s: i64) -> i64 {
-        let is_above = self.rule.levels.iter().all(|level| level.side == Side::Above);
         match &self.rule.kind {
-            RuleKind::Count if is_above => {
+            RuleKind::Count if self.rule.only_grows() => {
                 self.newest_second().map_or(front_s, |newest| front_s.max(newest + 1))
             }
             // A slice counts once it is over.

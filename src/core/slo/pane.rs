@@ -139,17 +139,13 @@ impl Panes {
 
     /// All values of one measured field over `[start, end)`.
     pub fn values(&self, width: i64, start: i64, end: i64, measured: usize) -> Histogram {
-        let mut sum = Histogram::default();
-        self.each_pane(width, start, end, |pane| {
-            if let Some(values) = pane.values.get(measured) {
-                sum.merge(values);
-            }
-        });
-        sum
+        let mut parts = Vec::new();
+        self.each_pane(width, start, end, |pane| parts.extend(pane.values.get(measured)));
+        Histogram::sum_of(&parts)
     }
 
     /// The panes that make up `[start, end)`: as coarse as `width` where they can be, ever finer towards the end.
-    fn each_pane(&self, width: i64, start: i64, end: i64, mut each: impl FnMut(&Pane)) {
+    fn each_pane<'p>(&'p self, width: i64, start: i64, end: i64, mut each: impl FnMut(&'p Pane)) {
         let mut from = start;
         for width in WIDTHS_S.into_iter().rev().filter(|finer| *finer <= width) {
             let to = floor_to(end, width);
