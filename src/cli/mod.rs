@@ -87,7 +87,7 @@ enum Command {
     /// Prepare the database
     #[command(subcommand)]
     Db(db::DbCommand),
-    /// Check, explain and test SLOs and rules, without Kafka and without a database
+    /// Check, explain and test SLOs and rules before they run, also on the records of the past
     #[command(subcommand)]
     Slo(slo::SloCommand),
 }

@@ -1,5 +1,6 @@
 //! `plimsoll slo`
 
+mod backtest;
 mod check;
 mod explain;
 mod test;
@@ -13,6 +14,7 @@ pub enum SloCommand {
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Test(test::TestArgs),
+    Backtest(backtest::BacktestArgs),
 }
 
 pub fn run(global: &Global, command: &SloCommand) -> Result<(), Failure> {
@@ -20,5 +22,6 @@ pub fn run(global: &Global, command: &SloCommand) -> Result<(), Failure> {
         SloCommand::Check(args) => check::run(global, args),
         SloCommand::Explain(args) => explain::run(global, args),
         SloCommand::Test(args) => test::run(global, args),
+        SloCommand::Backtest(args) => backtest::run(global, args),
     }
 }

@@ -37,7 +37,7 @@ pub fn read_whole(
     if offset_at(EndOf::Earliest)? >= end {
         return Ok(end); // empty: nothing would ever arrive to show a position
     }
-    let mut follower = Follower::start(connection, partition, Start::Beginning)?;
+    let mut follower = Follower::start(connection, partition, Start::Beginning, &[])?;
     let mut progress = (None, Instant::now());
     loop {
         follower.poll(WAIT, |record| {
@@ -74,16 +74,19 @@ impl Follower {
         partition: TopicPartition,
         from: i64,
     ) -> Result<Follower, KafkaError> {
-        Follower::start(connection, partition, Start::At(from))
+        Follower::start(connection, partition, Start::At(from), &[])
     }
 
-    fn start(
+    /// `more` are settings of the client.
+    pub(super) fn start(
         connection: &Connection,
         partition: TopicPartition,
         start: Start,
+        more: &[(&str, &str)],
     ) -> Result<Follower, KafkaError> {
         // librdkafka wants a group's name even to assign by hand. Nothing joins it and nothing is committed.
         let fixed = [("group.id", "plimsoll-follower"), ("client.id", "plimsoll-follower")];
+        let fixed = [&fixed, more].concat();
         let consumer = QueuedConsumer::new(connection.consumer(&fixed, LogContext::default())?)?;
         consumer.forward(&partition.topic, partition.partition)?;
         let list = start_list(&[(partition.clone(), start)])?;
@@ -97,7 +100,11 @@ impl Follower {
         self.poll(Duration::ZERO, each)
     }
 
-    fn poll(&mut self, wait: Duration, mut each: impl FnMut(Record<'_>)) -> Result<usize, KafkaError> {
+    pub(super) fn poll(
+        &mut self,
+        wait: Duration,
+        mut each: impl FnMut(Record<'_>),
+    ) -> Result<usize, KafkaError> {
         // Serves log lines; the records all go to the batch queue.
         let _ = self.consumer.consumer().poll(Duration::ZERO);
         let Follower { consumer, slot } = self;
@@ -116,7 +123,7 @@ impl Follower {
         error.map_or(Ok(count), Err)
     }
 
-    fn position(&self) -> Result<Option<i64>, KafkaError> {
+    pub(super) fn position(&self) -> Result<Option<i64>, KafkaError> {
         let list = self.consumer.consumer().position().map_err(failed("reading positions"))?;
         let seen = list.find_partition(&self.slot.partition.topic, self.slot.partition.partition);
         let client = match seen.map(|element| element.offset()) {
