@@ -1,20 +1,23 @@
 //! Rules tried on the records of the past: the same fold and shard, driven by the records' own timestamps.
+//!
+//! Any number of [`Ingest`]s fold the partitions between them; each second what they flushed goes to the shard as one
+//! record, so that how many there are makes no difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::alarm::Told;
 use super::alone;
 use super::curve::{Curve, Curves};
-use super::stage::{Stage, StageError};
-use crate::core::aggregate::Position;
+use super::evaluate::{Evaluate, Flushed, StageError};
+use super::ingest::{Ingest, Refused};
 use crate::core::alert::{AlertRule, RuleKind};
-use crate::core::event::{Event, Invalid, Reason};
-use crate::core::fold::PartitionId;
 use crate::core::objective::Indicator;
 use crate::core::output::Output;
 use crate::core::rules::Rules;
-use crate::core::time::{SECOND_US, second_of};
-use crate::decode::Decoder;
+use crate::core::time::SECOND_US;
+
+/// Late events are taken in every so many seconds.
+const GATHERED_S: i64 = 10;
 
 /// The first offset of each partition of each topic; a topic that is missing has no data.
 pub type Starts = BTreeMap<String, Vec<i64>>;
@@ -33,8 +36,6 @@ pub struct Record<'a> {
 /// Which transitions count, and what a record may weigh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Nothing arrived before.
-    pub begin_s: i64,
     pub from_s: i64,
     /// Inclusive.
     pub to_s: i64,
@@ -47,29 +48,16 @@ pub struct Played {
     /// In the order in which they were told.
     pub told: Vec<Told>,
     pub curves: Vec<Curve>,
-    /// Records of topics that the rules read.
-    pub records: u64,
-    /// Records that would have gone to the dead letters, by reason.
-    pub refused: BTreeMap<&'static str, u64>,
-    /// Arrival of the first record, in seconds since 1970.
-    pub first_s: Option<i64>,
+    pub refused: Refused,
     /// Rules that records cannot tell about, by `document/rule`: the lag of consumer groups leaves no records.
     pub unplayed: Vec<String>,
 }
 
-/// One version of the rules at work. Records come to it in the order of their timestamps.
+/// One version of the rules at work.
 pub struct Backtest {
-    stage: Stage,
+    evaluate: Evaluate,
     tested: BTreeSet<String>,
-    sources: BTreeMap<String, u16>,
-    decoders: Vec<Decoder>,
-    starts: Starts,
     frame: Frame,
-    event: Event,
-    /// Log time of the last flush; None before the first record.
-    now_s: Option<i64>,
-    /// The newest timestamp so far: time that never goes back.
-    arrival_us: i64,
     curves: Curves,
     played: Played,
 }
@@ -79,114 +67,66 @@ impl Backtest {
     ///
     /// # Errors
     /// The rules do not fit into a plan.
-    pub fn new(
-        rules: &Rules,
-        tested: &[AlertRule],
-        starts: Starts,
-        frame: Frame,
-    ) -> Result<Backtest, StageError> {
-        let stage = Stage::new(alone(rules, tested))?;
-        let sources = &stage.rules().sources;
+    pub fn new(rules: &Rules, tested: &[AlertRule], frame: Frame) -> Result<Backtest, StageError> {
+        let evaluate = Evaluate::new(alone(rules, tested))?;
         let unplayed = tested.iter().filter(|rule| is_about_lag(rule)).map(AlertRule::full_name).collect();
         Ok(Backtest {
-            sources: (0..).zip(sources).map(|(at, source)| (source.topic.clone(), at)).collect(),
-            decoders: sources.iter().map(Decoder::new).collect(),
+            evaluate,
             tested: tested.iter().map(AlertRule::full_name).collect(),
-            stage,
-            starts,
             frame,
-            event: Event::default(),
-            now_s: None,
-            arrival_us: frame.begin_s * SECOND_US,
             curves: Curves::new(frame.from_s, frame.to_s),
             played: Played { unplayed, ..Played::default() },
         })
     }
 
-    /// Records that arrive later change nothing any more.
-    pub fn until_us(&self) -> i64 {
-        self.frame.to_s * SECOND_US + self.stage.held_us()
+    /// A worker that folds for this backtest.
+    pub fn ingest(&self) -> Ingest {
+        Ingest::new(self.evaluate.plan(), self.frame.record_bytes)
     }
 
-    /// # Errors
-    /// An invariant broke.
-    pub fn record(&mut self, record: &Record<'_>) -> Result<(), StageError> {
-        let Some(&source) = self.sources.get(record.topic) else { return Ok(()) };
-        // A timestamp far off must not take the clock with it.
-        let arrival_us = record.timestamp_us.min(self.until_us());
-        self.arrival_us = self.arrival_us.max(arrival_us);
-        self.move_to(second_of(self.arrival_us))?;
-        self.played.records += 1;
-        if let Err(invalid) = self.fold((source, record.partition), record) {
-            *self.played.refused.entry(invalid.reason.name()).or_default() += 1;
-        }
-        Ok(())
+    /// Log time in seconds at which all counts up to the end are final, though nothing more arrives.
+    pub fn final_s(&self) -> i64 {
+        self.frame.to_s + self.evaluate.held_us().div_euclid(SECOND_US) + GATHERED_S + 2
     }
 
-    /// Ends when all counts up to the end are final, though nothing more arrives.
+    /// Log time in seconds from which no record, however late, changes what was so up to the end.
+    pub fn until_s(&self) -> i64 {
+        let correct_within = self.evaluate.rules().alerts.iter().map(|rule| rule.correct_within_s);
+        self.final_s() + correct_within.max().unwrap_or(0)
+    }
+
+    /// Takes what all ingests flushed at the log time `now_s`; called for each second in turn.
     ///
     /// # Errors
     /// An invariant broke.
-    pub fn finish(mut self) -> Result<Played, StageError> {
-        if self.now_s.is_some() {
-            self.move_to(second_of(self.until_us()) + 2)?;
+    pub fn second(&mut self, now_s: i64, flushed: Vec<Flushed>) -> Result<(), StageError> {
+        let mut all = Flushed::default();
+        for Flushed { deltas, clocks } in flushed {
+            all.deltas.extend(deltas);
+            all.clocks.extend(clocks);
         }
-        Ok(Played { curves: self.curves.finish(), ..self.played })
-    }
-
-    fn fold(&mut self, id: PartitionId, record: &Record<'_>) -> Result<(), Invalid> {
-        let Record { partition, offset, timestamp_us, payload, .. } = *record;
-        let (bytes, limit) = (payload.map_or(0, <[u8]>::len), self.frame.record_bytes);
-        let decoded = match bytes > limit {
-            true => Err(Invalid { reason: Reason::TooLarge, detail: format!("{bytes} bytes") }),
-            false => self.decoders[usize::from(id.0)].decode(payload, &mut self.event),
-        };
-        match decoded {
-            Ok(()) => {
-                let position = Position { partition, offset, timestamp_us };
-                self.stage.event(id, position, self.arrival_us, &self.event)
-            }
-            Err(invalid) => {
-                self.stage.reject(id, offset, self.arrival_us);
-                Err(invalid)
-            }
+        // As one worker would have written them: beyond the limit of groups their order decides.
+        all.deltas.sort_by(|a, b| (a.projection, a.pane, &a.key).cmp(&(b.projection, b.pane, &b.key)));
+        for output in self.evaluate.apply(now_s, all)? {
+            self.take(output, now_s);
         }
-    }
-
-    /// Flushes each second up to `second`, as if all before it had arrived.
-    fn move_to(&mut self, second: i64) -> Result<(), StageError> {
-        let mut now_s = match self.now_s {
-            Some(now_s) => now_s,
-            None => {
-                self.begin(second);
-                second
-            }
-        };
-        while now_s < second {
-            now_s += 1;
-            for output in self.stage.flush(now_s, Vec::new())? {
-                self.take(output, now_s);
-            }
-        }
-        self.now_s = Some(now_s);
         Ok(())
     }
 
-    fn begin(&mut self, now_s: i64) {
-        self.played.first_s = Some(now_s);
-        for (topic, &source) in &self.sources {
-            let starts = self.starts.get(topic).map(Vec::as_slice).unwrap_or_default();
-            for (partition, &next) in (0..).zip(starts) {
-                // A broker has far fewer partitions than 2^31.
-                self.stage.assign((source, partition), starts.len() as u32, next, now_s * SECOND_US);
-            }
+    pub fn refuse(&mut self, refused: Refused) {
+        for (reason, records) in refused {
+            *self.played.refused.entry(reason).or_default() += records;
         }
+    }
+
+    pub fn finish(self) -> Played {
+        Played { curves: self.curves.finish(), ..self.played }
     }
 
     fn take(&mut self, output: Output, said_s: i64) {
         match output {
             Output::Breach(breach) => {
-                let observed = self.stage.observed(&breach, said_s);
+                let observed = self.evaluate.observed(&breach, said_s);
                 let counts = (self.frame.from_s..=self.frame.to_s).contains(&observed.at_s);
                 if counts && self.tested.contains(&observed.rule) {
                     self.played.told.push(Told::of(observed, &breach));
@@ -203,10 +143,10 @@ impl Backtest {
 }
 
 /// The longest stretch that any of the rules looks back on, in seconds: so much before the first transition that
-/// counts must be read too.
+/// counts must be read too. An episode may have been held open all that time.
 pub fn longest_window_s(rules: &[AlertRule]) -> i64 {
-    let levels = rules.iter().flat_map(|rule| &rule.levels);
-    levels.map(|level| level.window_s + level.for_s).max().unwrap_or(0)
+    let level = |rule: &AlertRule| rule.levels.iter().map(|level| level.window_s + level.for_s).max();
+    rules.iter().filter_map(|rule| Some(level(rule)? + rule.hold_s)).max().unwrap_or(0)
 }
 
 fn is_about_lag(rule: &AlertRule) -> bool {

@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::case::{Case, LagSeries, Observed};
-use super::stage::{Stage, StageError};
+use super::evaluate::StageError;
+use super::stage::Stage;
 use crate::core::aggregate::Position;
 use crate::core::key::Key;
 use crate::core::output::{Breach, Output};
@@ -109,9 +110,9 @@ impl<'a> Rehearsal<'a> {
 
     fn lags(&self, from_s: i64, now_s: i64) -> Vec<Delta> {
         let mut deltas = Vec::new();
-        for (projection, of) in self.stage.plan.projections.iter().enumerate() {
+        for (projection, of) in self.stage.plan().projections.iter().enumerate() {
             let Body::Lag(_) = of.body else { continue };
-            let source = &self.stage.plan.source_of(of).name;
+            let source = &self.stage.plan().source_of(of).name;
             for LagSeries { from_s: first_s, to_s, messages, behind_us, .. } in
                 self.case.lags.iter().filter(|lag| lag.source == *source)
             {

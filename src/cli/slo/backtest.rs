@@ -1,10 +1,14 @@
 //! `plimsoll slo backtest`
 
+mod gate;
+mod play;
 mod records;
 mod report;
+mod share;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
 
 use clap::Args;
 use plimsoll::config::diagnostic::suggestion;
@@ -13,16 +17,15 @@ use plimsoll::config::{Document, written_duration_us};
 use plimsoll::core::alert::AlertRule;
 use plimsoll::core::rules::Rules;
 use plimsoll::core::source::Source;
-use plimsoll::core::time::SECOND_US;
+use plimsoll::core::time::{SECOND_US, rfc3339, second_of};
 use plimsoll::roles::wall_clock_us;
 use plimsoll::slo::backtest::{Backtest, Frame, longest_window_s};
 use plimsoll::slo::incident::{Incident, incidents};
-use plimsoll::slo::stage::StageError;
 use plimsoll::slo::{alone, named, names};
 
 use super::{Failure, Format, Global, say};
-use crate::cli::generate::progress::Progress;
-use records::{Records, Wanted};
+use play::{broken, play};
+use records::{RecordFile, Records, Topics};
 use report::{Report, Version};
 
 /// Say what rules would have said about the past, and what other rules would have said instead
@@ -95,8 +98,8 @@ pub fn run(global: &Global, args: &BacktestArgs) -> Result<(), Failure> {
     if drafts.iter().all(|draft| draft.tested.is_empty()) {
         return Err(nothing_to_test(&drafts, args.rule.as_deref()));
     }
-    let records = open(&drafts, &first.settings, &times, args)?;
-    let versions = play(drafts, records, first.settings.limits.record_bytes)?;
+    let (records, period) = find(&drafts, &first.settings, &times, args)?;
+    let versions = versions(drafts, &records, period, first.settings.limits.record_bytes)?;
     let report = Report { versions, incidents: incidents.as_deref() };
     if let Some(path) = &args.plot {
         std::fs::write(path, report.plot()).map_err(|error| unusable("--plot", path, &error))?;
@@ -190,58 +193,79 @@ fn unusable(option: &str, path: &Path, error: &std::io::Error) -> Failure {
     Failure::usage(format_args!("{option}: {}: {error}", path.display()))
 }
 
+/// The time that is looked at, in seconds since 1970.
+#[derive(Clone, Copy)]
+struct Period {
+    /// No earlier record is read.
+    begin_s: i64,
+    from_s: i64,
+    to_s: i64,
+    /// What is later has not come yet.
+    now_s: i64,
+}
+
 /// The records that the drafts want, and the time they are about.
-fn open(
+fn find(
     drafts: &[Draft<'_>],
     settings: &Settings,
     times: &Times,
     args: &BacktestArgs,
-) -> Result<Records, Failure> {
+) -> Result<(Records, Period), Failure> {
     let sources: Vec<Source> = drafts.iter().flat_map(Draft::sources).collect();
-    let longest_s = drafts.iter().map(|draft| longest_window_s(&draft.tested)).max().unwrap_or(0);
     let held = |source: &Source| source.event_time.out_of_order_us + source.event_time.idle_after_us;
-    let wanted = Wanted {
-        held_s: sources.iter().map(held).max().unwrap_or(0) / SECOND_US + 1,
-        topics: sources.into_iter().map(|source| (source.topic, source.optional)).collect(),
-        warm_up_s: times.warm_up_s.unwrap_or(longest_s),
-    };
-    match (&args.input, times.from_s) {
-        (Some(path), from_s) => Records::of_file(path, &wanted, (from_s, times.to_s)),
-        (None, Some(from_s)) => {
-            let to_s = times.to_s.unwrap_or_else(|| wall_clock_us() / SECOND_US);
-            Records::of_kafka(&settings.kafka, &wanted, (from_s, to_s))
+    let held_s = sources.iter().map(held).max().unwrap_or(0) / SECOND_US + 1;
+    let topics: Topics = sources.into_iter().map(|source| (source.topic, source.optional)).collect();
+    let longest_s = drafts.iter().map(|draft| longest_window_s(&draft.tested)).max().unwrap_or(0);
+    let warm_up_s = times.warm_up_s.unwrap_or(longest_s);
+    if let Some(path) = &args.input {
+        let file = RecordFile::look(path, &topics)?;
+        let (from_s, to_s) = (times.from_s.unwrap_or(file.first_s), times.to_s.unwrap_or(file.last_s));
+        if to_s <= from_s {
+            let [first, last] = [file.first_s, file.last_s].map(|at_s| rfc3339(at_s * SECOND_US));
+            return Err(Failure::usage(format_args!(
+                "{}: its records are of {first} to {last}, which --from and --to leave out",
+                path.display(),
+            )));
         }
-        (None, None) => Err(Failure::usage("--from is missing")),
+        let begin_s = times.from_s.map_or(file.first_s, |from_s| from_s - warm_up_s);
+        return Ok((Records::File(file), Period { begin_s, from_s, to_s, now_s: i64::MAX }));
     }
+    let Some(from_s) = times.from_s else { return Err(Failure::usage("--from is missing")) };
+    let now_s = second_of(wall_clock_us());
+    // What has happened since may still be on its way.
+    let settled_s = now_s - held_s;
+    let to_s = times.to_s.map_or(settled_s, |to_s| to_s.min(settled_s));
+    if to_s <= from_s {
+        let settled = rfc3339(settled_s * SECOND_US);
+        return Err(Failure::usage(format_args!(
+            "--from: nothing after {settled} is final yet; begin before that"
+        )));
+    }
+    let records = Records::of_kafka(&settings.kafka, &topics)?;
+    Ok((records, Period { begin_s: from_s - warm_up_s, from_s, to_s, now_s }))
 }
 
-/// Lets every draft see every record.
-fn play(drafts: Vec<Draft<'_>>, records: Records, record_bytes: usize) -> Result<Vec<Version>, Failure> {
-    let (from_s, to_s) = records.span_s;
-    let frame = Frame { begin_s: records.begin_s, from_s, to_s, record_bytes };
-    let begin = |draft: &Draft<'_>| {
-        Backtest::new(draft.rules, &draft.tested, records.starts.clone(), frame).map_err(broken)
-    };
+/// Plays the records to every draft.
+fn versions(
+    drafts: Vec<Draft<'_>>,
+    records: &Records,
+    period: Period,
+    record_bytes: usize,
+) -> Result<Vec<Version>, Failure> {
+    let Period { begin_s, from_s, to_s, now_s } = period;
+    let frame = Frame { from_s, to_s, record_bytes };
+    let begin = |draft: &Draft<'_>| Backtest::new(draft.rules, &draft.tested, frame).map_err(broken);
     let mut backtests = drafts.iter().map(begin).collect::<Result<Vec<_>, _>>()?;
-    let until_us = backtests.iter().map(Backtest::until_us).max().unwrap_or(0);
-    let mut progress = Progress::start(Some(records.expected));
-    let mut seen = 0;
-    records.each(until_us, |record| {
-        seen += 1;
-        progress.show(seen, record.timestamp_us);
-        backtests.iter_mut().try_for_each(|backtest| backtest.record(record)).map_err(broken)
-    })?;
-    progress.end();
-    let finish = |(draft, backtest): (Draft<'_>, Backtest)| {
-        let played = backtest.finish().map_err(broken)?;
-        Ok(Version { folder: draft.folder.display().to_string(), from_s, to_s, played })
+    let until_s = backtests.iter().map(Backtest::until_s).max().unwrap_or(to_s).min(now_s);
+    let workers = available_parallelism().map_or(1, usize::from);
+    let seen = play(&mut backtests, records.open(begin_s..until_s, workers)?, until_s)?;
+    let finish = |(draft, backtest): (Draft<'_>, Backtest)| Version {
+        folder: draft.folder.display().to_string(),
+        begin_s,
+        from_s,
+        to_s,
+        seen,
+        played: backtest.finish(),
     };
-    drafts.into_iter().zip(backtests).map(finish).collect()
-}
-
-fn broken(error: StageError) -> Failure {
-    match error {
-        StageError::Plan(error) => Failure::usage(error),
-        StageError::Shard(error) => Failure::broken(error),
-    }
+    Ok(drafts.into_iter().zip(backtests).map(finish).collect())
 }

@@ -1,132 +1,125 @@
-//! Records of the past, from a file or from Kafka, in the order of their timestamps.
+//! Where the records of the past are: in a file or in Kafka.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use plimsoll::config::settings::KafkaSettings;
-use plimsoll::core::time::{MILLI_US, SECOND_US, rfc3339, second_of};
-use plimsoll::generate::file::{FileError, read_file};
-use plimsoll::kafka::{Admin, Connection, EndOf, Stretch, StretchRecord, TopicPartition};
-use plimsoll::slo::backtest::{Record, Starts};
+use plimsoll::core::time::{MILLI_US, SECOND_US, second_of};
+use plimsoll::generate::file::FileReader;
+use plimsoll::kafka::{Admin, Connection, EndOf, TopicPartition};
+use plimsoll::slo::backtest::Starts;
 
+use super::share::{FileShare, KafkaShare, Share, deal, named, unreadable};
 use crate::cli::Failure;
 
 const ASK: Duration = Duration::from_secs(30);
-const STALL: Duration = Duration::from_secs(30);
 
-/// What the rules read.
-pub struct Wanted {
-    /// Topics; true for those that may be missing.
-    pub topics: BTreeMap<String, bool>,
-    /// Seconds before the first that counts.
-    pub warm_up_s: i64,
-    /// And after the last, until all that happened before it is final.
-    pub held_s: i64,
+/// Topics that the rules read; true for those that may be missing.
+pub type Topics = BTreeMap<String, bool>;
+
+pub enum Records {
+    File(RecordFile),
+    Kafka { connection: Connection, admin: Box<Admin>, partitions: Vec<TopicPartition> },
 }
 
-pub struct Records {
-    /// No earlier record is read.
-    pub begin_s: i64,
-    /// The first and the last second that count.
-    pub span_s: (i64, i64),
+/// What looking through a file once has told.
+pub struct RecordFile {
+    path: PathBuf,
+    /// Records in each partition.
+    counts: BTreeMap<String, Vec<u64>>,
+    /// The first second of its records and the last.
+    pub first_s: i64,
+    pub last_s: i64,
+}
+
+/// Records that are ready to be read.
+pub struct Opened {
+    pub shares: Vec<Share>,
     pub starts: Starts,
     /// Records there are, about.
     pub expected: u64,
-    from: From,
-}
-
-enum From {
-    File { path: PathBuf },
-    Kafka { connection: Connection, stretches: Vec<(TopicPartition, i64, i64)> },
 }
 
 impl Records {
+    pub fn of_kafka(settings: &KafkaSettings, topics: &Topics) -> Result<Records, Failure> {
+        let connection = Connection::new(settings);
+        connection.check(settings.connect_timeout)?;
+        let admin = Box::new(Admin::open(&connection)?);
+        let partitions = partitions(&admin, topics)?;
+        Ok(Records::Kafka { connection, admin, partitions })
+    }
+
+    /// Opens what arrived in `times_s` for `workers` threads at most.
+    pub fn open(&self, times_s: Range<i64>, workers: usize) -> Result<Opened, Failure> {
+        let times_us = times_s.start.saturating_mul(SECOND_US)..times_s.end.saturating_mul(SECOND_US);
+        match self {
+            Records::File(file) => file.open(&times_us, workers),
+            Records::Kafka { connection, admin, partitions } => {
+                let ends = admin.offsets(partitions, EndOf::LatestCommitted, ASK)?;
+                let from = admin.offsets_at(partitions, times_s.start.saturating_mul(1_000), ASK)?;
+                // Only to know about how many there are: see `Gate`.
+                let to = admin.offsets_at(partitions, times_s.end.saturating_mul(1_000), ASK)?;
+                let (mut starts, mut wanted) = (Starts::new(), Vec::new());
+                for (((partition, end), (_, from)), (_, to)) in ends.into_iter().zip(from).zip(to) {
+                    let from = from.map_or(end, |from| from.min(end));
+                    let about = u64::try_from(to.unwrap_or(end) - from).unwrap_or(0);
+                    starts.entry(partition.topic.to_string()).or_default().push(from);
+                    wanted.push(((partition, from..end), about));
+                }
+                let expected = wanted.iter().map(|(_, about)| about).sum();
+                let shares = deal(wanted, workers).into_iter();
+                let open =
+                    |wanted: Vec<_>| Ok(Share::Kafka(KafkaShare::open(connection, &wanted, &times_us)?));
+                Ok(Opened { shares: shares.map(open).collect::<Result<_, Failure>>()?, starts, expected })
+            }
+        }
+    }
+}
+
+impl RecordFile {
     /// Looks through the file once, for its times and partitions.
-    pub fn of_file(
-        path: &Path,
-        wanted: &Wanted,
-        (from_s, to_s): (Option<i64>, Option<i64>),
-    ) -> Result<Records, Failure> {
+    pub fn look(path: &Path, topics: &Topics) -> Result<RecordFile, Failure> {
         // A topic without records is one that has fallen silent.
-        let mut starts: Starts = wanted.topics.keys().map(|topic| (topic.clone(), vec![0])).collect();
-        let (mut expected, mut first_ms, mut last_ms) = (0, None, i64::MIN);
-        for record in read_file(path).map_err(unreadable)? {
-            let record = record.map_err(unreadable)?;
-            let Some(partitions) = starts.get_mut(&record.topic) else { continue };
-            partitions.resize(partitions.len().max(record.partition as usize + 1), 0);
-            first_ms.get_or_insert(record.timestamp_ms);
-            last_ms = last_ms.max(record.timestamp_ms);
-            expected += 1;
+        let mut counts: BTreeMap<String, Vec<u64>> =
+            topics.keys().map(|topic| (topic.clone(), vec![0])).collect();
+        let (mut first_ms, mut last_ms) = (None, i64::MIN);
+        let mut reader = FileReader::open(path).map_err(unreadable)?;
+        while let Some(line) = reader.next_line().map_err(unreadable)? {
+            let Some(of_topic) = counts.get_mut(&*line.topic) else { continue };
+            let partition = line.partition as usize;
+            of_topic.resize(of_topic.len().max(partition + 1), 0);
+            of_topic[partition] += 1;
+            first_ms.get_or_insert(line.timestamp_ms);
+            last_ms = last_ms.max(line.timestamp_ms);
         }
         let Some(first_ms) = first_ms else {
-            let read = wanted.topics.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let read = topics.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             return Err(Failure::usage(format_args!(
                 "{}: no record of the topics that the rules read: {read}",
                 path.display()
             )));
         };
-        let first_s = second_of(first_ms * MILLI_US);
-        let last_s = second_of(last_ms * MILLI_US) + 1;
-        let span_s = (from_s.unwrap_or(first_s), to_s.unwrap_or(last_s));
-        if span_s.1 <= span_s.0 {
-            return Err(Failure::usage(format_args!(
-                "{}: its records are of {} to {}, which --from and --to leave out",
-                path.display(),
-                rfc3339(first_s * SECOND_US),
-                rfc3339(last_s * SECOND_US)
-            )));
-        }
-        let begin_s = from_s.map_or(first_s, |from_s| from_s - wanted.warm_up_s);
-        Ok(Records { begin_s, span_s, starts, expected, from: From::File { path: path.to_owned() } })
+        let (first_s, last_s) = (second_of(first_ms * MILLI_US), second_of(last_ms * MILLI_US) + 1);
+        Ok(RecordFile { path: path.to_owned(), counts, first_s, last_s })
     }
 
-    /// Asks the broker where the time begins and ends in each partition.
-    pub fn of_kafka(
-        settings: &KafkaSettings,
-        wanted: &Wanted,
-        (from_s, to_s): (i64, i64),
-    ) -> Result<Records, Failure> {
-        let connection = Connection::new(settings);
-        connection.check(settings.connect_timeout)?;
-        let admin = Admin::open(&connection)?;
-        let partitions = partitions(&admin, &wanted.topics)?;
-        let begin_s = from_s - wanted.warm_up_s;
-        let last_s = to_s + wanted.held_s;
-        let ends = admin.offsets(&partitions, EndOf::LatestCommitted, ASK)?;
-        let from = admin.offsets_at(&partitions, begin_s * 1_000, ASK)?;
-        let to = admin.offsets_at(&partitions, last_s * 1_000, ASK)?;
-        let (mut starts, mut stretches) = (Starts::new(), Vec::new());
-        for (((partition, end), (_, from)), (_, to)) in ends.into_iter().zip(from).zip(to) {
-            let to = to.unwrap_or(end);
-            let from = from.unwrap_or(end).min(to);
-            starts.entry(partition.topic.to_string()).or_default().push(from);
-            stretches.push((partition, from, to));
-        }
-        let expected = stretches.iter().map(|(_, from, to)| u64::try_from(to - from).unwrap_or(0)).sum();
-        let from = From::Kafka { connection, stretches };
-        Ok(Records { begin_s, span_s: (from_s, to_s), starts, expected, from })
-    }
-
-    /// Gives each record before `until_us` to `take`.
-    pub fn each(
-        self,
-        until_us: i64,
-        take: impl FnMut(&Record<'_>) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let times_us = self.begin_s * SECOND_US..until_us;
-        match self.from {
-            From::File { path } => each_of_file(&path, self.starts, times_us, take),
-            From::Kafka { connection, stretches } => each_of_kafka(&connection, stretches, times_us, take),
-        }
+    fn open(&self, times_us: &Range<i64>, workers: usize) -> Result<Opened, Failure> {
+        let parts = self.counts.iter().flat_map(|(topic, counts)| {
+            named(topic, counts.len()).zip(counts).map(|(partition, count)| (partition, *count))
+        });
+        let parts: Vec<(TopicPartition, u64)> = parts.collect();
+        let expected = parts.iter().map(|(_, count)| count).sum();
+        let open = |partitions| Ok(Share::File(FileShare::open(&self.path, partitions, times_us)?));
+        let shares = deal(parts, workers).into_iter().map(open).collect::<Result<_, Failure>>()?;
+        let starts = self.counts.iter().map(|(topic, counts)| (topic.clone(), vec![0; counts.len()]));
+        Ok(Opened { shares, starts: starts.collect(), expected })
     }
 }
 
 /// All partitions of the topics, in the order of their numbers.
-fn partitions(admin: &Admin, topics: &BTreeMap<String, bool>) -> Result<Vec<TopicPartition>, Failure> {
+fn partitions(admin: &Admin, topics: &Topics) -> Result<Vec<TopicPartition>, Failure> {
     let names: Vec<&str> = topics.keys().map(String::as_str).collect();
     let infos = admin.describe(&names, ASK)?;
     let missing: Vec<&str> = infos
@@ -140,84 +133,5 @@ fn partitions(admin: &Admin, topics: &BTreeMap<String, bool>) -> Result<Vec<Topi
             missing.join(", ")
         )));
     }
-    let of = |name: &str, count: u32| {
-        let name: Arc<str> = name.into();
-        // A broker has far fewer partitions than 2^31.
-        (0..count as i32).map(move |partition| TopicPartition::new(name.clone(), partition))
-    };
-    Ok(infos.iter().flat_map(|info| of(&info.name, info.partitions)).collect())
-}
-
-/// The lines stand in the order of arrival; offsets follow from it.
-fn each_of_file(
-    path: &Path,
-    mut offsets: Starts,
-    times_us: Range<i64>,
-    mut take: impl FnMut(&Record<'_>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    for record in read_file(path).map_err(unreadable)? {
-        let record = record.map_err(unreadable)?;
-        let timestamp_us = record.timestamp_ms * MILLI_US;
-        let of_topic = offsets.get_mut(&record.topic);
-        let Some(next) = of_topic.and_then(|offsets| offsets.get_mut(record.partition as usize)) else {
-            continue;
-        };
-        if !times_us.contains(&timestamp_us) {
-            continue;
-        }
-        take(&Record {
-            topic: &record.topic,
-            partition: record.partition as i32,
-            offset: *next,
-            timestamp_us,
-            payload: Some(&record.payload),
-        })?;
-        *next += 1;
-    }
-    Ok(())
-}
-
-/// Merges the partitions, so that they come as they arrived and no watermark runs ahead.
-fn each_of_kafka(
-    connection: &Connection,
-    stretches: Vec<(TopicPartition, i64, i64)>,
-    times_us: Range<i64>,
-    mut take: impl FnMut(&Record<'_>) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let open = |(partition, from, to): (TopicPartition, i64, i64)| {
-        Ok((partition.clone(), Stretch::open(connection, partition, from, to)?))
-    };
-    let mut stretches = stretches.into_iter().map(open).collect::<Result<Vec<_>, Failure>>()?;
-    let mut heads: Vec<Option<StretchRecord>> = Vec::new();
-    let mut due = BinaryHeap::new();
-    for (at, (_, stretch)) in stretches.iter_mut().enumerate() {
-        let head = stretch.next_record(STALL)?;
-        due.extend(head.as_ref().map(|head| Reverse((timestamp_us(head, times_us.start), at))));
-        heads.push(head);
-    }
-    while let Some(Reverse((arrival_us, at))) = due.pop() {
-        let (partition, stretch) = &mut stretches[at];
-        let Some(head) = heads[at].take() else { continue };
-        if arrival_us < times_us.end {
-            take(&Record {
-                topic: &partition.topic,
-                partition: partition.partition,
-                offset: head.offset,
-                timestamp_us: timestamp_us(&head, arrival_us),
-                payload: head.payload.as_deref(),
-            })?;
-        }
-        heads[at] = stretch.next_record(STALL)?;
-        due.extend(heads[at].as_ref().map(|head| Reverse((timestamp_us(head, arrival_us), at))));
-    }
-    Ok(())
-}
-
-/// A record without a timestamp is as old as the one before it.
-fn timestamp_us(record: &StretchRecord, before_us: i64) -> i64 {
-    record.timestamp_ms.map_or(before_us, |ms| ms.saturating_mul(MILLI_US))
-}
-
-fn unreadable(error: FileError) -> Failure {
-    Failure::usage(format_args!("--input: {error}"))
+    Ok(infos.iter().flat_map(|info| named(&info.name, info.partitions as usize)).collect())
 }

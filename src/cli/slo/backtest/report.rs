@@ -16,12 +16,17 @@ use plimsoll::slo::plot::{Plot, PlotLine};
 use plimsoll::slo::span::span;
 use serde_json::{Value, json};
 
+use super::play::Seen;
+
 /// One set of rules and what it would have said.
 pub struct Version {
     /// As it was given.
     pub folder: String,
+    /// Records were read from here on.
+    pub begin_s: i64,
     pub from_s: i64,
     pub to_s: i64,
+    pub seen: Seen,
     pub played: Played,
 }
 
@@ -133,17 +138,21 @@ impl Report<'_> {
 
 impl Version {
     fn heading(&self) -> String {
-        let Played { records, refused, first_s, unplayed, .. } = &self.played;
+        let Played { refused, unplayed, .. } = &self.played;
+        let Seen { records, first_s } = self.seen;
         let (from, to, length) = (moment(self.from_s), moment(self.to_s), span(self.to_s - self.from_s));
         let mut text = format!("{}: {from} to {to} ({length}), {records} records", self.folder);
+        if self.begin_s < self.from_s {
+            text.push_str(&format!(" since {}", moment(self.begin_s)));
+        }
         for (reason, records) in refused {
             text.push_str(&format!("\n  {records} are no events or came too late: {reason}"));
         }
         match first_s {
-            Some(first_s) if *first_s > self.from_s => {
+            Some(first_s) if first_s > self.from_s => {
                 text.push_str(&format!(
                     "\n  the first is of {}: what was before is not known",
-                    moment(*first_s)
+                    moment(first_s)
                 ));
             }
             Some(_) => {}
@@ -203,7 +212,8 @@ impl Version {
     }
 
     fn json(&self, incidents: Option<&[Incident]>) -> Value {
-        let Played { told, curves, records, refused, first_s, unplayed } = &self.played;
+        let Played { told, curves, refused, unplayed } = &self.played;
+        let Seen { records, first_s } = self.seen;
         let alarms = alarms(told);
         let budget = |curve: &Curve| {
             let points = curve.points.iter().map(|(at_s, left)| json!([moment(*at_s), *left as f64 / 1e9]));
@@ -218,6 +228,7 @@ impl Version {
             "config": self.folder,
             "from": moment(self.from_s),
             "to": moment(self.to_s),
+            "read_from": moment(self.begin_s),
             "records": records,
             "refused": refused,
             "first_record": first_s.map(moment),
