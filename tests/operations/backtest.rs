@@ -96,7 +96,7 @@ fn the_past_is_told_as_it_was() {
     let second_s = |second: i64| at_us / SECOND_US + second;
     let moment = |second: i64| Timestamp::from_second(second_s(second)).unwrap().to_string();
     // All of it; from within an episode to within the next; an end at which late events are still to come.
-    for (from, to, begin, end) in [(0, 60, 0, 36), (10, 20, 3, 36), (15, 27, 8, 36)] {
+    for (from, to, begin, end) in [(0, 60, 0, 36), (10, 20, 3, 36), (15, 24, 8, 36)] {
         let span = ["--from", &moment(from), "--to", &moment(to)];
         let command = [&["slo", "backtest", "--format", "json"], &span[..]].concat();
         let said = done(&deployment.command(&command));

@@ -106,7 +106,7 @@ pub fn run(global: &Global, args: &BacktestArgs) -> Result<(), Failure> {
     }
     match global.format {
         Format::Text => say(report.text().trim_end()),
-        Format::Json | Format::Sarif => say(report.json()),
+        Format::Json => say(report.json()),
     }
     Ok(())
 }
