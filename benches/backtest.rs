@@ -96,7 +96,9 @@ fn main() {
     let mut workload = vec!["--start", &start, "--span", &span, "--rate", &rate];
     workload.extend(incidents.iter().flat_map(|incident| ["--incident", incident]));
 
-    println!("| from | records | time | rate | CPU a record | peak memory | transitions |\n|---|---|---|---|---|---|---|");
+    println!(
+        "| from | records | time | rate | CPU a record | peak memory | transitions |\n|---|---|---|---|---|---|---|"
+    );
     if only != "kafka" {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
         let directory = tempfile::tempdir().unwrap();

@@ -39,7 +39,7 @@ fn a_breach_says_all_it_knows() {
     long["burn_rate"] = "20.000000000".into();
     let expected = json!({
         "alert_key": KEY, "episode_id": format!("{KEY}/2025-10-31T02:00:00.000000Z"), "revision": 2,
-        "transition": "RESOLVED", "resolve_reason": "RECOVERED", "severity": "high", "priority": "P1",
+        "transition": "RESOLVED", "update_reason": null, "resolve_reason": "RECOVERED", "severity": "high", "priority": "P1",
         "previous_severity": null,
         "slo": {"name": "checkout-fast", "objective": "fast", "service": "checkout", "target": "0.999000000",
                 "spec_hash": "0123456789abcdef"},
@@ -119,8 +119,10 @@ fn breaches_are_as_their_schema_says() {
         ResolveReason::LateData,
     ];
     let ended = reasons.map(|reason| Breach { resolve_reason: Some(reason), ..full(Transition::Resolved) });
+    let reasons = [UpdateReason::Level, UpdateReason::LateData, UpdateReason::StillOpen];
+    let updated = reasons.map(|reason| Breach { update_reason: Some(reason), ..full(Transition::Updated) });
     let others = [full(Transition::Opened), full(Transition::Retracted), bare];
-    for breach in ended.into_iter().chain(others) {
+    for breach in ended.into_iter().chain(updated).chain(others) {
         assert_described("breach.schema.json", &value(Output::Breach(Box::new(breach))));
     }
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::aggregate::{Measure, Position, age_us};
 use super::event::{Event, Invalid, Reason, Value as EventValue};
+use super::exemplar::{Exemplar, add_exemplar};
 use super::key::{Key, pack};
-use super::partial::{CellsDelta, Clock, Delta, DeltaBody, Gap, HourDelta, LagSample, add_exemplar};
-use super::plan::{Body, Cells, Measured, Plan, Value, cell_of};
+use super::partial::{CellsDelta, Clock, Delta, DeltaBody, Gap, HourDelta, LagSample};
+use super::plan::{Body, Cells, Plan, Value, cell_of};
 use super::sketch::histogram::Histogram;
 use super::source::{Aggregate, HISTOGRAM_LIMIT, Source};
 use super::time::{HOUR_US, floor_to, rfc3339, second_of};
@@ -190,7 +191,7 @@ impl Fold {
                     }
                 }
                 (DeltaBody::Cells(delta), Body::Cells(cells)) => {
-                    count_event(delta, cells, event, position, age_us(position.timestamp_us, at_us));
+                    count_event(delta, cells, event, position, at_us);
                 }
                 (DeltaBody::Hour(_) | DeltaBody::Cells(_) | DeltaBody::Lag(_), _) => {}
             }
@@ -291,11 +292,9 @@ impl Fold {
     /// Lags have no group either.
     fn tell_lags(&mut self, deltas: &mut [Vec<Delta>]) {
         for (projection, second, samples) in std::mem::take(&mut self.lags) {
-            let spread = self.plan.projections[usize::from(projection)].spread;
-            let key = Key::from_packed(&[]);
-            let shard = Key::shard(key.packed(), spread, self.shards) as usize;
             let body = DeltaBody::Lag(samples);
-            deltas[shard].push(Delta { projection, key, pane: second, body });
+            let delta = Delta { projection, key: Key::empty(), pane: second, body };
+            deltas[self.home_of(&delta)].push(delta);
         }
     }
 
@@ -306,12 +305,17 @@ impl Fold {
         for (at, projection) in self.plan.projections.iter().enumerate() {
             let ungrouped = matches!(projection.body, Body::Cells(_)) && projection.by.is_empty();
             if ungrouped && sources.contains(&projection.source) {
-                let key = Key::from_packed(&[]);
-                let shard = Key::shard(key.packed(), projection.spread, self.shards) as usize;
                 let body = DeltaBody::Cells(CellsDelta::default());
-                deltas[shard].push(Delta { projection: at as u16, key, pane: 0, body });
+                let delta = Delta { projection: at as u16, key: Key::empty(), pane: 0, body };
+                deltas[self.home_of(&delta)].push(delta);
             }
         }
+    }
+
+    /// The shard that holds the delta's key.
+    fn home_of(&self, delta: &Delta) -> usize {
+        let spread = self.plan.projections[usize::from(delta.projection)].spread;
+        Key::shard(delta.key.packed(), spread, self.shards) as usize
     }
 }
 
@@ -406,25 +410,31 @@ fn empty_body(plan: &Plan, projection: usize) -> DeltaBody {
     }
 }
 
-fn count_event(delta: &mut CellsDelta, cells: &Cells, event: &Event, position: Position, age_us: i64) {
+fn count_event(delta: &mut CellsDelta, cells: &Cells, event: &Event, position: Position, at_us: i64) {
+    let (age_us, second) = (age_us(position.timestamp_us, at_us), second_of(at_us));
     let cell = cell_of(&cells.atoms, event, age_us);
     add_cell(&mut delta.cells, cell, 1);
+    let Position { partition, offset, .. } = position;
+    let exemplar = |measured| Exemplar { measured, cell, second, partition, offset, trace_id: None };
+    let trace_id = || match event.value(cells.trace_id?) {
+        EventValue::Text(text) => Some(text.to_owned()),
+        EventValue::Absent | EventValue::Number(_) => None,
+    };
     if cells.notable.has(cell) {
-        let trace_id = || match event.value(cells.trace_id?) {
-            EventValue::Text(text) => Some(text.to_owned()),
-            EventValue::Absent | EventValue::Number(_) => None,
-        };
-        add_exemplar(&mut delta.exemplars, (cell, position.partition, position.offset), trace_id);
+        add_exemplar(&mut delta.exemplars, exemplar(None), trace_id);
     }
     delta.values.resize(cells.measured.len(), Histogram::default());
-    for (values, Measured { what, filter, .. }) in delta.values.iter_mut().zip(&cells.measured) {
-        let value = match *what {
+    for (at, (values, measured)) in delta.values.iter_mut().zip(&cells.measured).enumerate() {
+        let value = match measured.what {
             Value::Field(slot) => event.number(slot),
             Value::Age => Some(age_us),
         };
-        if let Some(value) = value.filter(|_| filter.holds(event, age_us)) {
+        if let Some(value) = value.filter(|_| measured.filter.holds(event, age_us)) {
             // For show alone: what a rule says follows from the cells, which know no bounds.
             values.record(value.clamp(0, HISTOGRAM_LIMIT - 1));
+            if measured.notable.has(cell) {
+                add_exemplar(&mut delta.exemplars, exemplar(Some((at as u16, value))), trace_id);
+            }
         }
     }
 }

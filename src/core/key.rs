@@ -24,6 +24,11 @@ impl Key {
         Key(packed.into())
     }
 
+    /// The key where there is nothing to group by.
+    pub fn empty() -> Key {
+        Key(Box::default())
+    }
+
     pub fn from_packed(packed: &[u8]) -> Key {
         Key(packed.into())
     }
@@ -37,7 +42,7 @@ impl Key {
         &self.0
     }
 
-    /// Whether it is the key where there is nothing to group by.
+    /// Whether it is [`Key::empty`].
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -74,6 +74,27 @@ impl Transition {
     }
 }
 
+/// Why an episode is told again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UpdateReason {
+    /// Another level is the gravest that is crossed.
+    Level,
+    /// Late events changed when it began or ended.
+    LateData,
+    /// Nothing has changed for a while but totals.
+    StillOpen,
+}
+
+impl UpdateReason {
+    pub fn name(self) -> &'static str {
+        match self {
+            UpdateReason::Level => "LEVEL",
+            UpdateReason::LateData => "LATE_DATA",
+            UpdateReason::StillOpen => "STILL_OPEN",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ResolveReason {
     Recovered,
@@ -104,6 +125,7 @@ pub struct Breach {
     pub service: Option<String>,
     pub transition: Transition,
     pub revision: u32,
+    pub update_reason: Option<UpdateReason>,
     pub resolve_reason: Option<ResolveReason>,
     /// Name and priority of the gravest level crossed, and of the one before when this is a change of level.
     pub level: String,

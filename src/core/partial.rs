@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::aggregate::Measure;
+use super::exemplar::{Exemplar, add_exemplar};
 use super::fold::add_cell;
 use super::key::Key;
 use super::plan::{Cells, move_cell};
@@ -62,39 +63,8 @@ pub struct CellsDelta {
     pub cells: Vec<(u16, u64)>,
     /// Parallel to the projection's measured slots.
     pub values: Vec<Histogram>,
-    /// Ascending, [`EXEMPLARS_MAX`] for each cell at most.
+    /// As [`add_exemplar`] keeps them.
     pub exemplars: Vec<Exemplar>,
-}
-
-/// Exemplars kept of each cell: those with the lowest partition and offset.
-pub const EXEMPLARS_MAX: usize = 10;
-
-/// One event that a person may want to look at. Ordered by cell, then by place.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Exemplar {
-    pub cell: u16,
-    pub partition: i32,
-    pub offset: i64,
-    pub trace_id: Option<String>,
-}
-
-/// Adds to a list of exemplars that stays sorted and bounded.
-pub fn add_exemplar(
-    exemplars: &mut Vec<Exemplar>,
-    place: (u16, i32, i64),
-    trace_id: impl FnOnce() -> Option<String>,
-) {
-    let (cell, partition, offset) = place;
-    let at = exemplars.partition_point(|e| (e.cell, e.partition, e.offset) < place);
-    let first = exemplars.partition_point(|e| e.cell < cell);
-    let end = exemplars.partition_point(|e| e.cell <= cell);
-    if at - first >= EXEMPLARS_MAX {
-        return;
-    }
-    if end - first >= EXEMPLARS_MAX {
-        exemplars.remove(end - 1);
-    }
-    exemplars.insert(at, Exemplar { cell, partition, offset, trace_id: trace_id() });
 }
 
 impl CellsDelta {
@@ -112,9 +82,20 @@ impl CellsDelta {
             |name| from.measured.iter().position(|m| m.name == name).and_then(|at| self.values.get(at));
         let values = to.measured.iter().map(|m| value(m.name).cloned().unwrap_or_default()).collect();
         let mut exemplars = Vec::new();
-        for Exemplar { cell, partition, offset, trace_id } in &self.exemplars {
-            let cell = move_cell(*cell, &from.atoms, &to.atoms);
-            add_exemplar(&mut exemplars, (cell, *partition, *offset), || trace_id.clone());
+        let place = |at: u16| {
+            let name = from.measured.get(usize::from(at))?.name;
+            to.measured.iter().position(|m| m.name == name).map(|at| at as u16)
+        };
+        for exemplar in &self.exemplars {
+            let measured = match exemplar.measured {
+                // Nobody looks at that value any more.
+                Some((at, _)) if place(at).is_none() => continue,
+                Some((at, value)) => place(at).map(|at| (at, value)),
+                None => None,
+            };
+            let cell = move_cell(exemplar.cell, &from.atoms, &to.atoms);
+            let moved = Exemplar { measured, cell, trace_id: None, ..*exemplar };
+            add_exemplar(&mut exemplars, moved, || exemplar.trace_id.clone());
         }
         Cow::Owned(CellsDelta { cells, values, exemplars })
     }

@@ -9,6 +9,7 @@ use super::identity::{atom_text, column_text, condition_text, field_text, hash, 
 use super::objective::Indicator;
 use super::rules::Rules;
 use super::source::{Rollup, Slot, Source};
+use super::tally::{CellSet, Tallies};
 
 /// Most atoms of one projection: a cell is a bit set of this many.
 pub const ATOMS_MAX: usize = 16;
@@ -37,6 +38,8 @@ pub struct Projection {
     /// Seeds the way its keys spread over the shards; one and the same wherever there is nothing to group by, so that
     /// one shard sees all of that.
     pub spread: u64,
+    /// Rules without groups of their own that read it, scores of those included; indexes into `rules.alerts`.
+    pub joint: Vec<usize>,
     pub body: Body,
 }
 
@@ -55,7 +58,7 @@ pub enum Body {
 pub struct Cells {
     pub atoms: Vec<NamedAtom>,
     pub measured: Vec<Measured>,
-    /// Cells that some rule calls bad: their events are worth a look.
+    /// Cells that some rule blames: their events are worth a look.
     pub notable: CellSet,
     /// The field that names an event elsewhere.
     pub trace_id: Option<Slot>,
@@ -68,6 +71,8 @@ pub struct Measured {
     pub name: u64,
     pub what: Value,
     pub filter: Condition,
+    /// Cells that some rule blames by this value.
+    pub notable: CellSet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +92,8 @@ pub struct NamedAtom {
 /// A rule and where its counts are.
 #[derive(Debug)]
 pub struct Watched {
+    /// `document/rule`.
+    pub name: String,
     /// Parallel to the rule's own.
     pub feeds: Vec<WatchedFeed>,
     /// LAG: index into `Plan::projections`.
@@ -108,40 +115,6 @@ pub struct WatchedFeed {
     pub measured: Option<usize>,
 }
 
-/// How a rule reads cells.
-#[derive(Debug, Default)]
-pub struct Tallies {
-    /// For each cell, whether its events count at all, and whether they are bad.
-    pub total: CellSet,
-    pub bad: CellSet,
-    /// For each level of a QUANTILE or FRESHNESS, whether they are beyond its threshold.
-    pub over: Vec<CellSet>,
-}
-
-/// Some of the cells a projection can have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CellSet(Vec<u64>);
-
-impl CellSet {
-    pub fn of(atoms: usize, is_in: impl Fn(usize) -> bool) -> CellSet {
-        let mut words = vec![0; (1usize << atoms).div_ceil(64)];
-        for cell in (0..1usize << atoms).filter(|&cell| is_in(cell)) {
-            words[cell / 64] |= 1 << (cell % 64);
-        }
-        CellSet(words)
-    }
-
-    fn add(&mut self, other: &CellSet) {
-        self.0.resize(self.0.len().max(other.0.len()), 0);
-        self.0.iter_mut().zip(&other.0).for_each(|(word, more)| *word |= more);
-    }
-
-    pub fn has(&self, cell: u16) -> bool {
-        let cell = usize::from(cell);
-        self.0.get(cell / 64).is_some_and(|word| word >> (cell % 64) & 1 == 1)
-    }
-}
-
 impl Plan {
     /// `rules` are valid: slots exist and sources are known. Only the number of atoms is still to be found out.
     pub fn compile(version: i64, rules: Arc<Rules>) -> Result<Plan, PlanError> {
@@ -155,6 +128,7 @@ impl Plan {
                     limit: rollup.limit,
                     id,
                     spread: id,
+                    joint: Vec::new(),
                     body: Body::Hourly { rollup: rollup_at, signature: signature(source, rollup) },
                 });
             }
@@ -170,6 +144,10 @@ impl Plan {
             .zip(homes)
             .map(|(rule, homes)| watch(&rules, rule, &homes, &mut projections))
             .collect();
+        for (at, projection) in projections.iter_mut().enumerate() {
+            let joint = |rule: &usize| !rules.alerts[*rule].has_own_groups() && reads(&watched, *rule, at);
+            projection.joint = (0..watched.len()).filter(joint).collect();
+        }
         Ok(Plan { version, rules, projections, watched })
     }
 
@@ -199,14 +177,15 @@ impl Plan {
 
     /// The same, and the rules that score those.
     pub fn readers_of(&self, projection: usize) -> impl Iterator<Item = usize> {
-        (0..self.watched.len()).filter(move |&rule| self.reads(rule, projection))
+        (0..self.watched.len()).filter(move |&rule| reads(&self.watched, rule, projection))
     }
+}
 
-    fn reads(&self, rule: usize, projection: usize) -> bool {
-        let watched = &self.watched[rule];
-        watched.feeds.iter().any(|feed| feed.projection == projection)
-            || watched.parts.iter().any(|&part| self.reads(part, projection))
-    }
+/// Whether a rule counts in a projection, or scores one that does.
+fn reads(all: &[Watched], rule: usize, projection: usize) -> bool {
+    let watched = &all[rule];
+    watched.feeds.iter().any(|feed| feed.projection == projection)
+        || watched.parts.iter().any(|&part| reads(all, part, projection))
 }
 
 /// An hourly table as one version of the rules has it.
@@ -284,7 +263,15 @@ fn home(
             let spread = if feed.group_by.is_empty() { hash(&["ungrouped"]) } else { id };
             let (by, limit) = (feed.group_by.clone(), rule.group_limit);
             let body = Body::Cells(Cells::default());
-            projections.push(Projection { source: source_at, by, limit, id, spread, body });
+            projections.push(Projection {
+                source: source_at,
+                by,
+                limit,
+                id,
+                spread,
+                joint: Vec::new(),
+                body,
+            });
             projections.len() - 1
         });
         let Body::Cells(Cells { atoms, .. }) = &mut projections[at].body else { continue };
@@ -325,8 +312,8 @@ fn watch(rules: &Rules, rule: &AlertRule, homes: &[usize], projections: &mut Vec
         identity.push_str(&format!("{:x} {} {}", projections[at].id, texts[0], texts[1]));
         let Body::Cells(cells) = &mut projections[at].body else { continue };
         let measured = shown_value(&rule.kind).map(|what| measure(cells, source, what, &feed.filter));
-        let tallies = tallies(rule, feed, &cells.atoms);
-        tallies.over.iter().chain([&tallies.bad]).for_each(|bad| cells.notable.add(bad));
+        let tallies = Tallies::of(rule, feed, &cells.atoms);
+        note(cells, rule, feed, &tallies, measured);
         cells.trace_id = source.fields.iter().position(|field| field.name == "trace_id");
         feeds.push(WatchedFeed { projection: at, tallies, measured });
     }
@@ -349,7 +336,20 @@ fn watch(rules: &Rules, rule: &AlertRule, homes: &[usize], projections: &mut Vec
         identity.push_str(&format!(" {} {:?}", level.window_s, level.short_window_s));
     }
     let spec_hash = format!("{:016x}", hash(&["rule", &format!("{rule:?}")]));
-    Watched { feeds, lag, parts, spec_hash, identity: hash(&["identity", &identity]) }
+    let identity = hash(&["identity", &identity]);
+    Watched { name: rule.full_name(), feeds, lag, parts, spec_hash, identity }
+}
+
+/// Marks the cells whose events a breach of the rule names. One that counts everything needs no names.
+fn note(cells: &mut Cells, rule: &AlertRule, feed: &Feed, tallies: &Tallies, measured: Option<usize>) {
+    if matches!(rule.kind, RuleKind::Count) && feed.filter == Condition::True {
+        return;
+    }
+    let notable = match measured {
+        Some(at) => &mut cells.measured[at].notable,
+        None => &mut cells.notable,
+    };
+    (0..rule.levels.len()).for_each(|level| notable.add(tallies.blamed(rule, level)));
 }
 
 fn shown_value(kind: &RuleKind) -> Option<Value> {
@@ -375,7 +375,7 @@ fn measure(cells: &mut Cells, source: &Source, what: Value, filter: &Condition) 
     };
     let name = hash(&["measured", &text, &condition_text(source, filter)]);
     cells.measured.iter().position(|known| known.name == name).unwrap_or_else(|| {
-        cells.measured.push(Measured { name, what, filter: filter.clone() });
+        cells.measured.push(Measured { name, what, filter: filter.clone(), notable: CellSet::default() });
         cells.measured.len() - 1
     })
 }
@@ -391,21 +391,17 @@ fn lag_home(
     Some(projections.iter().position(|p| p.id == id).unwrap_or_else(|| {
         let spread = hash(&["ungrouped"]);
         let body = Body::Lag(group.map(str::to_owned));
-        projections.push(Projection { source: source_at, by: Vec::new(), limit: 1, id, spread, body });
+        projections.push(Projection {
+            source: source_at,
+            by: Vec::new(),
+            limit: 1,
+            id,
+            spread,
+            joint: Vec::new(),
+            body,
+        });
         projections.len() - 1
     }))
-}
-
-fn tallies(rule: &AlertRule, feed: &Feed, atoms: &[NamedAtom]) -> Tallies {
-    let holds = |condition: &Condition, cell: usize| {
-        let at = |atom: &Atom| atoms.iter().position(|known| known.atom == *atom);
-        condition.evaluate(&|atom| at(atom).is_some_and(|i| cell >> i & 1 == 1))
-    };
-    let counts = |cell| holds(&feed.filter, cell);
-    let both =
-        |condition: &Condition| CellSet::of(atoms.len(), |cell| counts(cell) && holds(condition, cell));
-    let over = rule.levels.iter().filter_map(|level| level.over.as_ref());
-    Tallies { total: CellSet::of(atoms.len(), counts), bad: both(&feed.bad), over: over.map(both).collect() }
 }
 
 #[cfg(test)]

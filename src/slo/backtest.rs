@@ -12,7 +12,7 @@ use super::evaluate::{Evaluate, Flushed, StageError};
 use super::ingest::{Ingest, Refused};
 use crate::core::alert::{AlertRule, RuleKind};
 use crate::core::objective::Indicator;
-use crate::core::output::Output;
+use crate::core::output::{Output, UpdateReason};
 use crate::core::rules::Rules;
 use crate::core::time::SECOND_US;
 
@@ -125,6 +125,8 @@ impl Backtest {
 
     fn take(&mut self, output: Output, said_s: i64) {
         match output {
+            // Nobody listens who might have missed the opening.
+            Output::Breach(breach) if breach.update_reason == Some(UpdateReason::StillOpen) => {}
             Output::Breach(breach) => {
                 let observed = self.evaluate.observed(&breach, said_s);
                 let counts = (self.frame.from_s..=self.frame.to_s).contains(&observed.at_s);

@@ -8,7 +8,7 @@ use super::evaluate::StageError;
 use super::stage::Stage;
 use crate::core::aggregate::Position;
 use crate::core::key::Key;
-use crate::core::output::{Breach, Output};
+use crate::core::output::{Breach, Output, UpdateReason};
 use crate::core::partial::{Delta, DeltaBody, LagSample};
 use crate::core::plan::Body;
 use crate::core::time::{SECOND_US, second_of};
@@ -120,7 +120,7 @@ impl<'a> Rehearsal<'a> {
                 let seconds = from_s.max(*first_s)..now_s.min(*to_s);
                 deltas.extend(seconds.map(|pane| Delta {
                     projection: projection as u16,
-                    key: Key::from_packed(&[]),
+                    key: Key::empty(),
                     pane,
                     body: DeltaBody::Lag(vec![sample]),
                 }));
@@ -130,6 +130,10 @@ impl<'a> Rehearsal<'a> {
     }
 
     fn observe(&mut self, breach: &Breach, said_s: i64) {
+        // Nobody listens who might have missed the opening.
+        if breach.update_reason == Some(UpdateReason::StillOpen) {
+            return;
+        }
         let observed = self.stage.observed(breach, said_s);
         let is_over = observed.at_s.saturating_mul(SECOND_US) > self.case.until_us;
         if self.case.tested.contains(&observed.rule) && !is_over {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll::core::alert::{AlertRule, RuleKind, Side};
+use plimsoll::core::alert::{AlertRule, Feed, Level, RuleKind, Side};
+use plimsoll::core::expr::{Atom, Comparison, Condition};
 use plimsoll::core::objective::Method;
-use plimsoll::core::output::{Output, RuleHour, Status};
+use plimsoll::core::output::{Output, RuleHour, Status, UpdateReason};
 use plimsoll::core::rules::{Maintenance, Rules};
+use plimsoll::core::source::Quantile;
 
 use crate::world::{BILLION, START_S, World, feed, level, objective, rule, sources, status_at_least};
 
@@ -103,6 +105,66 @@ fn a_breach_says_where_its_events_are() {
     let places: Vec<i64> = opened.evidence.exemplars.iter().map(|exemplar| exemplar.offset).collect();
     // The first five of each of the seconds 100 and 101 are bad, and at most ten are shown.
     assert_eq!(places, [1_000, 1_001, 1_002, 1_003, 1_004, 1_010, 1_011, 1_012, 1_013, 1_014]);
+}
+
+#[test]
+fn a_breach_of_a_quantile_names_its_slowest_events() {
+    let duration = sources().source("request-log").unwrap().slot("duration").unwrap();
+    let slow = Condition::Atom(Atom::Number { slot: duration, op: Comparison::Greater, constant: 200_000 });
+    let kind = RuleKind::Quantile { of: duration, quantile: Quantile { millionths: 950_000 } };
+    let above = Level { over: Some(slow), ..level(Side::Above, 200 * BILLION, 10) };
+    let mut world =
+        World::new(vec![rule("slow", kind, vec![feed("request-log", Condition::never())], above)]);
+    for at_s in 0..30 {
+        for n in 0..10 {
+            // From the 20th second on one in ten is slow, the slowest of them in the 20th.
+            let is_slow = at_s >= 20 && n == 7;
+            let took_us = if is_slow { 301_500 - at_s * 10 } else { 150_000 };
+            world.event("request-log", at_s, n, &[("status", 200), ("duration", took_us)], &[("route", "/")]);
+        }
+        world.tick();
+    }
+    let opened = world.breaches().next().unwrap();
+    // p95 of the 110 events of eleven seconds is the 105th of them: six slow ones, up to second 25, are needed.
+    assert_eq!(opened.evaluated_s - START_S, 26);
+    let shown: Vec<_> =
+        opened.evidence.exemplars.iter().map(|shown| (shown.offset, shown.value_billionths)).collect();
+    let milliseconds = |us: i64| Some(us * BILLION / 1_000);
+    let expected: Vec<_> = (20..26).map(|at_s| (at_s * 10 + 7, milliseconds(301_500 - at_s * 10))).collect();
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_breach_of_a_count_names_what_it_counted() {
+    let counted = Feed { filter: status_at_least(500), ..feed("request-log", Condition::never()) };
+    let mut world =
+        World::new(vec![rule("errors", RuleKind::Count, vec![counted], level(Side::Above, 3 * BILLION, 10))]);
+    for at_s in 0..20 {
+        world.requests(at_s, 200, 2);
+        world.requests(at_s, 503, u64::from(at_s >= 15));
+        world.tick();
+    }
+    let opened = world.breaches().next().unwrap();
+    let offsets: Vec<i64> = opened.evidence.exemplars.iter().map(|exemplar| exemplar.offset).collect();
+    assert_eq!(offsets, [32, 35, 38, 41]);
+}
+
+#[test]
+fn what_stays_open_is_told_every_five_minutes() {
+    let mut world = World::new(vec![failing()]);
+    for at_s in 0..1_000 {
+        world.requests(at_s, if at_s < 100 { 200 } else { 500 }, 10);
+        world.tick();
+    }
+    let told: Vec<_> = world
+        .breaches()
+        .map(|b| (b.update_reason.map(UpdateReason::name), b.evaluated_s - START_S, b.revision, b.bad_total))
+        .collect();
+    // All fail from second 100 on; beyond a tenth of eleven seconds it is with the second of them.
+    assert_eq!(
+        told,
+        [(None, 102, 0, 10), (Some("STILL_OPEN"), 402, 1, 3_010), (Some("STILL_OPEN"), 702, 2, 6_010)]
+    );
 }
 
 #[test]

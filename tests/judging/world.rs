@@ -11,7 +11,7 @@ use plimsoll::core::expr::{Atom, Comparison, Condition};
 use plimsoll::core::fold::{Assigned, Fold, PartitionId};
 use plimsoll::core::key::Key;
 use plimsoll::core::objective::{Indicator, Method, Objective, Period};
-use plimsoll::core::output::{Breach, Output};
+use plimsoll::core::output::{Breach, Output, UpdateReason};
 use plimsoll::core::partial::{Delta, DeltaBody, LagSample, LogRecord, Partial};
 use plimsoll::core::plan::{Body, Plan};
 use plimsoll::core::rules::Rules;
@@ -146,10 +146,11 @@ impl World {
         })
     }
 
-    /// Transition, level and second judged of each breach record of a rule, in order.
+    /// Transition, level and second judged of each breach record of a rule, in order; not that it is still open.
     pub fn told(&self, rule: &str) -> Vec<(&'static str, String, i64)> {
         let of_rule = self.breaches().filter(|breach| format!("{}/{}", breach.document, breach.rule) == rule);
-        of_rule.map(|b| (b.transition.name(), b.level.clone(), b.evaluated_s - START_S)).collect()
+        let news = of_rule.filter(|breach| breach.update_reason != Some(UpdateReason::StillOpen));
+        news.map(|b| (b.transition.name(), b.level.clone(), b.evaluated_s - START_S)).collect()
     }
 }
 

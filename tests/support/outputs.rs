@@ -61,6 +61,7 @@ pub fn breach(opened_s: i64, revision: u32, transition: Transition) -> Breach {
         service: Some("checkout".into()),
         transition,
         revision,
+        update_reason: None,
         resolve_reason: is_over.then_some(ResolveReason::Recovered),
         level: "high".into(),
         priority: "P1".into(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::breach::Told;
 use super::counts::{Counts, resolution_of};
 use super::table::Table;
-use super::{Shard, Since, Violation, rule_name};
+use super::{Shard, Since, Violation};
 use crate::core::alert::Level;
 use crate::core::key::Key;
 use crate::core::output::Output;
@@ -43,7 +43,7 @@ impl Shard {
         self.adopt_counts(before.as_deref(), &plan);
         for at in 0..plan.rules.alerts.len() {
             let since = if before.is_some() { Since::Adopted(version) } else { Since::Start };
-            self.since_s.entry(rule_name(&plan, at)).or_insert(since);
+            self.since_s.entry(plan.watched[at].name.clone()).or_insert(since);
         }
         self.keep(plan);
         Ok(())
@@ -114,8 +114,8 @@ impl Shard {
     /// A rule that is gone, or counts something else now, closes its episodes; one with other levels goes on.
     fn close_changed_rules(&mut self, before: &Plan, plan: &Plan, outputs: &mut Vec<Output>) {
         for (at, watched) in before.watched.iter().enumerate() {
-            let (rule, name) = (&before.rules.alerts[at], rule_name(before, at));
-            let now = (0..plan.watched.len()).find(|&i| rule_name(plan, i) == name);
+            let (rule, name) = (&before.rules.alerts[at], &watched.name);
+            let now = plan.watched.iter().position(|now| now.name == *name);
             let same = |now: &usize| plan.watched[*now].identity == watched.identity;
             let changes = match now.filter(same) {
                 Some(now) if plan.watched[now].spec_hash == watched.spec_hash => continue,
@@ -127,7 +127,7 @@ impl Shard {
                 }
                 None => self.remove_rule(before, at),
             };
-            self.since_s.remove(&name);
+            self.since_s.remove(name);
             let Some(clock) = self.slowest_clock(before, at) else { continue };
             let clocks = self.clocks_of(before, at);
             for (key, change) in changes {
@@ -149,28 +149,28 @@ impl Shard {
     }
 
     fn adopt_levels(&mut self, before: &Plan, rule: usize, moved: &[Option<usize>]) {
-        let name = rule_name(before, rule);
+        let name = &before.watched[rule].name;
         for feed in &before.watched[rule].feeds {
             if let Some(counts) = self.counts.get_mut(&before.projections[feed.projection].id) {
-                counts.adopt_levels(&name, moved);
+                counts.adopt_levels(name, moved);
             }
         }
-        if let Some(joint) = self.joint.get_mut(&name) {
+        if let Some(joint) = self.joint.get_mut(name) {
             joint.standing_mut().watch_mut().adopt_levels(moved);
         }
     }
 
     fn remove_rule(&mut self, before: &Plan, rule: usize) -> Vec<(Key, Change)> {
-        let name = rule_name(before, rule);
+        let name = &before.watched[rule].name;
         let mut changes = Vec::new();
         for feed in &before.watched[rule].feeds {
             if let Some(counts) = self.counts.get_mut(&before.projections[feed.projection].id) {
-                changes.extend(counts.remove_rule(&name));
+                changes.extend(counts.remove_rule(name));
             }
         }
-        if let Some(mut joint) = self.joint.remove(&name) {
+        if let Some(mut joint) = self.joint.remove(name) {
             let ended = joint.standing_mut().watch_mut().remove();
-            changes.extend(ended.into_iter().map(|change| (Key::from_packed(&[]), change)));
+            changes.extend(ended.into_iter().map(|change| (Key::empty(), change)));
         }
         changes
     }

@@ -6,10 +6,10 @@ use sha2::{Digest, Sha256};
 
 use crate::core::alert::{AlertRule, LagUnit, Level, RuleKind, Side};
 use crate::core::clock::SourceClock;
+use crate::core::exemplar::Exemplar;
 use crate::core::key::{Key, OTHER};
 use crate::core::objective::Objective;
 use crate::core::output::{Breach, BreachWindow, Completeness, Output, SloFacts};
-use crate::core::partial::Exemplar;
 use crate::core::plan::Plan;
 use crate::core::slo::episode::Change;
 use crate::core::slo::judge::Judged;
@@ -74,6 +74,7 @@ impl Told<'_> {
             service: rule.service.clone(),
             transition: change.transition,
             revision: change.revision,
+            update_reason: change.update_reason,
             resolve_reason: change.shown.reason,
             level: severity(level).name.clone(),
             priority: severity(level).priority.clone(),

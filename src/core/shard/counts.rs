@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::core::alert::RuleKind;
+use crate::core::exemplar::{Exemplar, add_exemplar};
 use crate::core::key::Key;
-use crate::core::partial::{CellsDelta, Exemplar, add_exemplar};
+use crate::core::partial::CellsDelta;
 use crate::core::plan::{Cells, Plan};
 use crate::core::slo::episode::Change;
 use crate::core::slo::judge::{Counted, Covered, Input, Judged};
@@ -62,9 +63,9 @@ pub struct Judgement {
 
 impl Group {
     fn look_at(&mut self, second: i64, exemplars: &[Exemplar]) {
-        for Exemplar { cell, partition, offset, trace_id } in exemplars {
+        for exemplar in exemplars {
             let minute = self.exemplars.entry(floor_to(second, 60)).or_default();
-            add_exemplar(minute, (*cell, *partition, *offset), || trace_id.clone());
+            add_exemplar(minute, Exemplar { trace_id: None, ..*exemplar }, || exemplar.trace_id.clone());
         }
     }
 }
@@ -109,15 +110,18 @@ impl Counts {
         needed_s: i64,
     ) -> Vec<Judgement> {
         let mut judgements = Vec::new();
-        let correct = self.corrected.is_due(progress, log_s);
-        self.is_late &= !correct;
+        let now = Corrected::at(progress, log_s);
+        let correct = self.corrected.is_due(now);
+        if correct {
+            (self.corrected, self.is_late) = (now, false);
+        }
         self.progress = Some(progress);
         for (key, group) in &mut self.groups {
             for &rule in rules {
                 let Some(feed) = plan.watched[rule.rule].feeds.first() else { continue };
                 let counted = [Counted { feed, panes: &group.panes }];
                 let judged = judged(plan, rule, Input::Feeds(&counted));
-                let standing = group.standings.entry(judged.rule.full_name()).or_default();
+                let standing = group.standings.entry(plan.watched[rule.rule].name.clone()).or_default();
                 let news = standing.advance(judged, progress, group.late_from_s, correct);
                 let judgement = |news| Judgement { rule, key: key.clone(), news };
                 judgements.extend(news.into_iter().map(judgement));
@@ -138,8 +142,8 @@ impl Counts {
 
     /// Whether there is anything to judge.
     pub fn is_behind(&self, progress: Progress, log_s: i64) -> bool {
-        let mut corrected = self.corrected;
-        self.progress != Some(progress) || self.is_late && corrected.is_due(progress, log_s)
+        let is_due = || self.corrected.is_due(Corrected::at(progress, log_s));
+        self.progress != Some(progress) || self.is_late && is_due()
     }
 
     /// Closes the episodes of a rule that is gone or means something else now.

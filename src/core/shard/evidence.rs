@@ -1,11 +1,10 @@
 //! Where to find the events behind a change: offsets that hold them all, and a few of the bad ones by name.
 
 use super::breach::Told;
+use crate::core::exemplar::{Exemplar, best};
 use crate::core::output::{Evidence, OffsetRange, ShownExemplar};
-use crate::core::partial::EXEMPLARS_MAX;
-use crate::core::plan::Tallies;
 use crate::core::slo::episode::Change;
-use crate::core::time::SECOND_US;
+use crate::core::time::{SECOND_US, floor_to};
 
 impl Told<'_> {
     pub(super) fn evidence(&self, change: &Change) -> Evidence {
@@ -31,32 +30,27 @@ impl Told<'_> {
         ranges
     }
 
-    /// The bad events with the lowest partition and offset in the newest minutes that have any.
+    /// Of the events that the level is about, those with the largest values, else those of the lowest places.
     fn exemplars(&self, level: usize, start_s: i64, end_s: i64) -> Vec<ShownExemplar> {
         let rule = &self.plan.rules.alerts[self.rule];
         let feed = self.plan.watched[self.rule].feeds.first().zip(rule.feeds.first());
         let (Some((watched, feed)), Some(minutes)) = (feed, self.exemplars) else { return Vec::new() };
-        let Some(topic) = self.plan.rules.source(&feed.source).map(|source| &source.topic) else {
-            return Vec::new();
+        let source = self.plan.rules.source(&feed.source);
+        let (Some(source), Some(judged)) = (source, self.judged) else { return Vec::new() };
+        let blamed = watched.tallies.blamed(rule, level);
+        let of_rule = |exemplar: &&Exemplar| {
+            exemplar.measured.map(|(at, _)| usize::from(at)) == watched.measured
+                && blamed.has(exemplar.cell)
+                && (start_s..end_s).contains(&exemplar.second)
         };
-        let is_bad = |cell| is_bad(&watched.tallies, level, cell);
-        let mut shown = Vec::new();
-        for exemplar in minutes.range(start_s - 60..end_s).rev().flat_map(|(_, exemplars)| exemplars) {
-            if shown.len() < EXEMPLARS_MAX && is_bad(exemplar.cell) {
-                shown.push(ShownExemplar {
-                    topic: topic.clone(),
-                    partition: exemplar.partition,
-                    offset: exemplar.offset,
-                    trace_id: exemplar.trace_id.clone(),
-                    value_billionths: None,
-                });
-            }
-        }
-        shown.sort_by_key(|exemplar| (exemplar.partition, exemplar.offset));
-        shown
+        let minutes = minutes.range(floor_to(start_s, 60)..end_s);
+        let shown = |exemplar: &Exemplar| ShownExemplar {
+            topic: source.topic.clone(),
+            partition: exemplar.partition,
+            offset: exemplar.offset,
+            trace_id: exemplar.trace_id.clone(),
+            value_billionths: exemplar.measured.map(|(_, value)| judged.billionths(value)),
+        };
+        best(minutes.flat_map(|(_, exemplars)| exemplars).filter(of_rule)).into_iter().map(shown).collect()
     }
-}
-
-fn is_bad(tallies: &Tallies, level: usize, cell: u16) -> bool {
-    tallies.over.get(level).unwrap_or(&tallies.bad).has(cell)
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::breach::Told;
 use super::counts::{RuleAt, judged};
-use super::{Shard, Since, rule_name};
+use super::{Shard, Since};
 use crate::core::alert::{Part, RuleKind};
 use crate::core::clock::SourceClock;
 use crate::core::key::Key;
@@ -61,19 +61,18 @@ impl Shard {
             else {
                 continue;
             };
-            let name = rule.full_name();
-            let mut joint = self.joint.remove(&name).unwrap_or_default();
+            let name = &plan.watched[at].name;
+            let mut joint = self.joint.remove(name).unwrap_or_default();
             let progress = joint.progress.map_or(progress, |before| before.newest(progress));
-            let log_s = second_of(self.log_us);
-            let mut corrected = joint.corrected;
-            let is_late = joint.changed_from_s.is_some() && corrected.is_due(progress, log_s);
+            let now = Corrected::at(progress, second_of(self.log_us));
+            let is_late = joint.changed_from_s.is_some() && joint.corrected.is_due(now);
             if (joint.progress != Some(progress) || is_late)
                 && let Some(clock) = self.slowest_clock(plan, at)
             {
                 joint.progress = Some(progress);
                 self.judge_joint(plan, RuleAt { rule: at, since }, clock, &mut joint, outputs);
             }
-            self.joint.insert(name, joint);
+            self.joint.insert(name.clone(), joint);
         }
         self.forget_lags(plan);
     }
@@ -89,16 +88,18 @@ impl Shard {
         let clocks = self.clocks_of(plan, at.rule);
         let Joint { standing, progress, changed_from_s, corrected } = joint;
         let Some(progress) = *progress else { return };
-        let correct = corrected.is_due(progress, second_of(self.log_us));
-        let changed_s = *changed_from_s;
-        *changed_from_s = changed_from_s.filter(|_| !correct);
+        let now = Corrected::at(progress, second_of(self.log_us));
+        let (correct, changed_s) = (corrected.is_due(now), *changed_from_s);
+        if correct {
+            (*corrected, *changed_from_s) = (now, None);
+        }
         self.with_judged(plan, at, &mut |judged| {
             let news = standing.advance(judged, progress, changed_s, correct);
             let slices = judged.rule.has_slices().then(|| standing.slices());
             let told = Told {
                 plan,
                 rule: at.rule,
-                key: &Key::from_packed(&[]),
+                key: &Key::empty(),
                 judged: Some(Judged { slices, ..judged }),
                 clock,
                 clocks: &clocks,
@@ -119,10 +120,19 @@ impl Shard {
             let lags = self.lags.get(&plan.projections[projection].id).unwrap_or(&none);
             return then(judged(plan, at, Input::Lag(lags)));
         }
-        if !watched.parts.is_empty() {
-            return self.with_parts(plan, at, &watched.parts, Vec::new(), then);
+        match (&plan.rules.alerts[at.rule].kind, watched.parts.as_slice()) {
+            (RuleKind::Composite(composite), parts) => {
+                let parts: Vec<(&Part, usize)> = composite.parts.iter().zip(parts.iter().copied()).collect();
+                return self.with_parts(plan, at, &parts, Vec::new(), then);
+            }
+            (_, [score]) => {
+                return self.with_part(plan, at, *score, &mut |score| {
+                    then(judged(plan, at, Input::Score(&score)));
+                });
+            }
+            _ => {}
         }
-        let (none, key) = (Panes::default(), Key::from_packed(&[]));
+        let (none, key) = (Panes::default(), Key::empty());
         let panes = |projection: usize| {
             let counts = self.counts.get(&plan.projections[projection].id);
             counts.and_then(|counts| counts.panes(&key)).unwrap_or(&none)
@@ -137,38 +147,33 @@ impl Shard {
         &self,
         plan: &Plan,
         at: RuleAt,
-        left: &[usize],
+        left: &[(&Part, usize)],
         gathered: Vec<Scored<'_>>,
         then: &mut dyn FnMut(Judged<'_>),
     ) {
-        let Some((&rule, left)) = left.split_first() else {
+        let Some((&(part, rule), left)) = left.split_first() else {
             return then(judged(plan, at, Input::Parts(&gathered)));
         };
-        let alone =
-            Part { rule: String::new(), weight_millionths: 1, full_billionths: 1, zero_billionths: 0 };
-        let part = match &plan.rules.alerts[at.rule].kind {
-            RuleKind::Composite(composite) => {
-                let name = plan.rules.alerts[rule].full_name();
-                composite.parts.iter().find(|part| part.rule == name).unwrap_or(&alone)
-            }
-            _ => &alone,
-        };
-        let since = self.covered(plan, rule).unwrap_or(at.since);
-        self.with_judged(plan, RuleAt { rule, since }, &mut |judged| {
+        self.with_part(plan, at, rule, &mut |judged| {
             let mut gathered = gathered.clone();
             gathered.push(Scored { part, judged });
             self.with_parts(plan, at, left, gathered, then);
         });
     }
 
+    fn with_part(&self, plan: &Plan, of: RuleAt, rule: usize, then: &mut dyn FnMut(Judged<'_>)) {
+        let since = self.covered(plan, rule).unwrap_or(of.since);
+        self.with_judged(plan, RuleAt { rule, since }, then);
+    }
+
     /// The second from which joint rules still have to judge what a projection counts, which has come to `watermark_s`.
     pub(super) fn needed_from_s(&self, plan: &Plan, projection: usize, watermark_s: i64) -> i64 {
-        let joint = plan.readers_of(projection).filter(|rule| !plan.rules.alerts[*rule].has_own_groups());
-        let judged_s = |rule| {
-            let progress = self.joint.get(&rule_name(plan, rule)).and_then(|joint| joint.progress);
+        let judged_s = |&rule: &usize| {
+            let progress = self.joint.get(&plan.watched[rule].name).and_then(|joint| joint.progress);
             progress.map_or(i64::MIN, |progress| progress.watermark_s)
         };
-        let needed_s = joint.map(judged_s).min().unwrap_or(watermark_s);
+        let joint = &plan.projections[projection].joint;
+        let needed_s = joint.iter().map(judged_s).min().unwrap_or(watermark_s);
         needed_s.clamp(watermark_s - WAITS_AT_MOST_S, watermark_s)
     }
 
@@ -181,7 +186,7 @@ impl Shard {
         if let Some(projection) = watched.lag {
             return self.lag_progress(plan, projection);
         }
-        let key = Key::from_packed(&[]);
+        let key = Key::empty();
         let of_feed = |feed: &WatchedFeed| {
             let projection = &plan.projections[feed.projection];
             // All that has no group lies on one shard.
@@ -195,7 +200,7 @@ impl Shard {
     /// A score leaves out what has no data, so it does not wait for it either: sources that sleep while others go on,
     /// topics that are not there, and a lag that has become unknown.
     fn score_progress(&self, plan: &Plan, rule: usize) -> Option<Progress> {
-        let key = Key::from_packed(&[]);
+        let key = Key::empty();
         let (mut awake, mut asleep, mut lags) = (Vec::new(), Vec::new(), Vec::new());
         let mut is_here = false;
         for watched in leaves(plan, rule) {
@@ -262,7 +267,7 @@ impl Shard {
 
     /// From when on the counts speak for a rule; None: not yet.
     pub(super) fn covered(&self, plan: &Plan, rule: usize) -> Option<Covered> {
-        let counts_s = match self.since_s.get(&plan.rules.alerts[rule].full_name())? {
+        let counts_s = match self.since_s.get(&plan.watched[rule].name)? {
             Since::Start => i64::MIN / 2,
             Since::Adopted(_) => return None,
             Since::Second { second, .. } => *second,

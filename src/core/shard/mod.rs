@@ -226,9 +226,10 @@ impl Shard {
 
     /// Tells the rules over several sources that a second has changed.
     fn touch_joint(&mut self, plan: &Plan, projection: usize, delta: &Delta) {
-        let joint = |rule: &usize| !plan.rules.alerts[*rule].has_own_groups();
-        for rule in plan.readers_of(projection).filter(joint) {
-            self.joint.entry(rule_name(plan, rule)).or_default().touch(delta.pane);
+        for &rule in &plan.projections[projection].joint {
+            if let Some(joint) = self.joint.get_mut(&plan.watched[rule].name) {
+                joint.touch(delta.pane);
+            }
         }
     }
 
@@ -342,8 +343,8 @@ impl Shard {
             let judgements = counts.advance(plan, &rules, progress, log_s, needed_s);
             let Some(clock) = self.sources.get(&source.name) else { continue };
             for Judgement { rule, key, news } in judgements {
-                let slices = plan.rules.alerts[rule.rule].has_slices().then(|| rule_name(plan, rule.rule));
-                let slices = slices.and_then(|name| counts.slices(&key, &name));
+                let name = plan.rules.alerts[rule.rule].has_slices().then_some(&plan.watched[rule.rule].name);
+                let slices = name.and_then(|name| counts.slices(&key, name));
                 let feed = plan.watched[rule.rule].feeds.first();
                 let counted = feed.zip(counts.panes(&key)).map(|(feed, panes)| Counted { feed, panes });
                 let told = Told {
@@ -376,7 +377,7 @@ impl Shard {
             let Some(clocks) = clocks.collect::<Option<Vec<_>>>() else { continue };
             let Some(shown) = clocks.iter().map(|(shown, _)| *shown).min() else { continue };
             let newest_us = clocks.iter().map(|(_, newest_us)| *newest_us).max().unwrap_or(0);
-            let Some(since) = self.since_s.get_mut(&rule_name(plan, at)) else { continue };
+            let Some(since) = self.since_s.get_mut(&plan.watched[at].name) else { continue };
             match *since {
                 Since::Adopted(version) if version <= shown => {
                     *since = Since::Second { version, second: second_of(newest_us) + 1 };
@@ -463,10 +464,6 @@ impl Shard {
         };
         self.tables.iter().map(move |(&id, table)| (&*table.name, table.series(), limit_of(id)))
     }
-}
-
-fn rule_name(plan: &Plan, rule: usize) -> String {
-    plan.rules.alerts[rule].full_name()
 }
 
 fn made<'a>(plan: &'a Plan, projection: &Projection, complete: &'a dyn Fn(i64) -> bool) -> Option<Made<'a>> {

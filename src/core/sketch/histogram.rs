@@ -48,6 +48,23 @@ impl Histogram {
         }
     }
 
+    /// Takes back what was merged. The extremes stay as wide as they were, until [`narrow`](Self::narrow).
+    pub fn take_off(&mut self, other: &Histogram) {
+        self.sum -= other.sum;
+        let mut others = other.counts.iter().peekable();
+        self.counts.retain_mut(|(index, count)| {
+            if let Some((_, less)) = others.next_if(|(other, _)| other == index) {
+                *count -= less;
+            }
+            *count > 0
+        });
+    }
+
+    /// Sets the extremes of what is left, (0, 0) when nothing is.
+    pub fn narrow(&mut self, (min, max): (i64, i64)) {
+        (self.min, self.max) = (min, max);
+    }
+
     pub fn count(&self) -> u64 {
         self.counts.iter().map(|&(_, count)| count).sum()
     }
@@ -250,6 +267,15 @@ mod tests {
             let all: Vec<i64> = a.iter().chain(&b).copied().collect();
             prop_assert_eq!(&left, &of(&all));
             prop_assert_eq!(&right, &left);
+        }
+
+        #[test]
+        fn what_was_merged_can_be_taken_off(a in values(), b in values()) {
+            let mut both = of(&a);
+            both.merge(&of(&b));
+            both.take_off(&of(&b));
+            both.narrow((a.iter().min().copied().unwrap_or(0), a.iter().max().copied().unwrap_or(0)));
+            prop_assert_eq!(both, of(&a));
         }
 
         #[test]

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     fn budget(bad: u64, total: u64) -> Budget {
-        let bounds = Bounds { start_s: 0, end_s: 1_000, width_s: 1, coverage_billionths: 0, window_s: 0 };
+        let bounds = Bounds::once(0, 1_000);
         Budget { bounds, sum: Sum { bad, total }, allowed_billionths: 10_000_000 }
     }
 
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn it_is_gone_when_errors_go_on_as_they_do() {
-        let recent = Bounds { start_s: 900, end_s: 1_000, width_s: 1, coverage_billionths: 0, window_s: 0 };
+        let recent = Bounds::once(900, 1_000);
         // 50 of 100 are left; 11 bad of 100 in 100 s are 10 more than allowed.
         let left = budget(50, 10_000).left(recent, Sum { bad: 11, total: 100 });
         assert_eq!(left.exhausts_at_s, Some(1_500));

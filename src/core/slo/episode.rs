@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::output::{ResolveReason, Transition};
+use crate::core::output::{ResolveReason, Transition, UpdateReason};
+
+/// What is open is told again after this many seconds without news, for those who began to listen in between.
+const TOLD_EVERY_S: i64 = 300;
 
 /// One stretch of time in which a rule was crossed. Seconds are the ends of the windows judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,8 @@ pub struct Episode {
 pub struct Announced {
     pub shown: Episode,
     pub revision: u32,
+    /// Second judged when it was last told.
+    told_s: i64,
 }
 
 /// One thing to say about one announced episode.
@@ -34,6 +39,7 @@ pub struct Change {
     pub shown: Episode,
     pub revision: u32,
     pub previous_level: Option<usize>,
+    pub update_reason: Option<UpdateReason>,
     /// It was over before it could be said.
     pub past: bool,
     /// It tells how the alert stands: no other episode is open, and none opened after it.
@@ -75,34 +81,62 @@ impl Announced {
         self.shown.recovered_s = Some(at_s);
         self.shown.resolved_s = Some(at_s);
         self.shown.reason = Some(reason);
-        self.change(Transition::Resolved, at_s, true)
+        self.change(Transition::Resolved, Judging { settled_s: at_s, judged_s: at_s })
     }
 
-    fn change(&self, transition: Transition, judged_s: i64, is_final: bool) -> Change {
-        let (shown, revision) = (self.shown, self.revision);
-        let (previous_level, past, is_latest) = (None, false, true);
-        Change { transition, shown, revision, previous_level, past, is_latest, judged_s, is_final }
+    fn change(&mut self, transition: Transition, judging: Judging) -> Change {
+        let Judging { settled_s, judged_s } = judging;
+        self.told_s = judged_s;
+        Change {
+            transition,
+            shown: self.shown,
+            revision: self.revision,
+            previous_level: None,
+            update_reason: None,
+            past: false,
+            is_latest: true,
+            judged_s,
+            is_final: settled_s >= judged_s,
+        }
     }
 
     /// Shows the episode as the counts have it now; says nothing when that is nothing new.
-    fn show(&mut self, computed: &Episode, judged_s: i64, is_final: bool) -> Option<Change> {
+    fn show(
+        &mut self,
+        computed: &Episode,
+        again: Option<(i64, Episode)>,
+        judging: Judging,
+    ) -> Option<Change> {
         let news = |e: &Episode| (e.onset_s, e.level, e.recovered_s, e.resolved_s, e.reason);
         let before = self.shown;
         let now = Episode { opened_s: before.opened_s, ..*computed };
         if news(&before) == news(&now) {
             // Totals grow every second; they are told with the next transition.
             self.shown = now;
-            return None;
+            return again.filter(|(_, then)| news(then) == news(&now)).map(|again| self.still_open(again));
         }
-        let transition = match (before.resolved_s, now.resolved_s) {
-            (None, Some(_)) => Transition::Resolved,
-            _ => Transition::Updated,
+        let (transition, update_reason) = match (before.resolved_s, now.resolved_s) {
+            (None, Some(_)) => (Transition::Resolved, None),
+            (None, None) if before.level != now.level => (Transition::Updated, Some(UpdateReason::Level)),
+            _ => (Transition::Updated, Some(UpdateReason::LateData)),
         };
         self.shown = now;
         self.revision += 1;
-        let mut change = self.change(transition, judged_s, is_final);
-        change.previous_level = (before.level != now.level).then_some(before.level);
-        Some(change)
+        let previous_level = (before.level != now.level).then_some(before.level);
+        Some(Change { previous_level, update_reason, ..self.change(transition, judging) })
+    }
+
+    /// Whether at this second it is told again though nothing has changed: seconds of event time, so that flushes
+    /// cannot move them.
+    pub fn is_told_again_at(&self, at_s: i64) -> bool {
+        self.is_open() && at_s > self.told_s && (at_s - self.told_s) % TOLD_EVERY_S == 0
+    }
+
+    fn still_open(&mut self, (at_s, then): (i64, Episode)) -> Change {
+        self.revision += 1;
+        let change = self.change(Transition::Updated, Judging { settled_s: at_s, judged_s: at_s });
+        let shown = Episode { opened_s: self.shown.opened_s, ..then };
+        Change { shown, update_reason: Some(UpdateReason::StillOpen), ..change }
     }
 }
 
@@ -113,6 +147,14 @@ pub struct Computed<'a> {
     pub closed: &'a [Episode],
     /// Going on at `judged_s`.
     pub open: Option<&'a Episode>,
+    /// The open one as it was at a settled second at which it is told again, and that second.
+    pub again: Option<(i64, Episode)>,
+    pub judging: Judging,
+}
+
+/// How far the counts were judged: for good, and at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judging {
     pub settled_s: i64,
     pub judged_s: i64,
 }
@@ -124,7 +166,7 @@ pub fn reconcile(
     retracted: &mut Vec<(i64, u32)>,
     computed: Computed<'_>,
 ) -> Vec<Change> {
-    let Computed { closed, open, settled_s, judged_s } = computed;
+    let Computed { closed, open, again, judging } = computed;
     let mut changes = Vec::new();
     if announced.is_empty() && closed.is_empty() && open.is_none() {
         return changes;
@@ -134,20 +176,21 @@ pub fn reconcile(
     let (mut shown, mut opened) = (Vec::new(), Vec::new());
     for (computed, known) in computed.iter().zip(&known) {
         match known {
-            Some(at) => shown.extend(announced[*at].show(computed, judged_s, settled_s >= judged_s)),
+            Some(at) => shown.extend(announced[*at].show(computed, again, judging)),
             None => opened.push(*computed),
         }
     }
     let mut places = 0..announced.len();
-    announced.retain(|announced| {
+    announced.retain_mut(|announced| {
         let goes_on = places.next().is_some_and(|at| known.contains(&Some(at)));
         // What was opened early is taken back only once its own second is settled.
-        let keep = goes_on || announced.shown.opened_s > settled_s;
+        let keep = goes_on || announced.shown.opened_s > judging.settled_s;
         if !keep {
-            let mut change = announced.change(Transition::Retracted, judged_s, true);
-            change.revision += 1;
-            retracted.push((change.shown.opened_s, change.revision));
-            changes.push(change);
+            announced.revision += 1;
+            retracted.push((announced.shown.opened_s, announced.revision));
+            let change = announced.change(Transition::Retracted, judging);
+            // Whatever comes after the settled seconds, that opening will not come back.
+            changes.push(Change { is_final: true, ..change });
         }
         keep
     });
@@ -156,8 +199,7 @@ pub fn reconcile(
     for computed in opened {
         let before = retracted.iter().filter(|(opened_s, _)| *opened_s == computed.opened_s);
         let revision = before.map(|(_, revision)| revision + 1).max().unwrap_or(0);
-        let is_final = settled_s >= judged_s;
-        announced.push(open_episode(computed, revision, judged_s, is_final, &mut changes));
+        announced.push(open_episode(computed, revision, judging, &mut changes));
     }
     let open_s = announced.iter().find(|a| a.is_open()).map(|a| a.shown.opened_s);
     for change in &mut changes {
@@ -195,19 +237,13 @@ fn known_as(announced: &[Announced], computed: &[Episode]) -> Vec<Option<usize>>
     known
 }
 
-fn open_episode(
-    computed: Episode,
-    revision: u32,
-    judged_s: i64,
-    is_final: bool,
-    changes: &mut Vec<Change>,
-) -> Announced {
+fn open_episode(computed: Episode, revision: u32, judging: Judging, changes: &mut Vec<Change>) -> Announced {
     let past = computed.resolved_s.is_some();
     let first = Episode { recovered_s: None, resolved_s: None, reason: None, ..computed };
-    let mut new = Announced { shown: first, revision };
-    changes.push(Change { past, ..new.change(Transition::Opened, judged_s, is_final) });
-    if past && let Some(resolved) = new.show(&computed, judged_s, true) {
-        changes.push(Change { past, ..resolved });
+    let mut new = Announced { shown: first, revision, told_s: judging.judged_s };
+    changes.push(Change { past, ..new.change(Transition::Opened, judging) });
+    if past && let Some(resolved) = new.show(&computed, None, judging) {
+        changes.push(Change { past, is_final: true, ..resolved });
     }
     new
 }
@@ -229,6 +265,10 @@ mod tests {
         }
     }
 
+    fn settled(settled_s: i64) -> Judging {
+        Judging { settled_s, judged_s: settled_s }
+    }
+
     fn said(changes: &[Change]) -> Vec<(Transition, i64, u32)> {
         changes.iter().map(|c| (c.transition, c.shown.opened_s, c.revision)).collect()
     }
@@ -240,7 +280,8 @@ mod tests {
         settled_s: i64,
         judged_s: i64,
     ) -> Vec<(Transition, i64, u32)> {
-        said(&reconcile(announced, &mut Vec::new(), Computed { closed, open, settled_s, judged_s }))
+        let judging = Judging { settled_s, judged_s };
+        said(&reconcile(announced, &mut Vec::new(), Computed { closed, open, again: None, judging }))
     }
 
     #[test]
@@ -274,7 +315,7 @@ mod tests {
         let (mut announced, mut retracted) = (Vec::new(), Vec::new());
         let open = episode(100, None);
         let mut at = |open, settled_s| {
-            let computed = Computed { closed: &[], open, settled_s, judged_s: settled_s };
+            let computed = Computed { closed: &[], open, again: None, judging: settled(settled_s) };
             said(&reconcile(&mut announced, &mut retracted, computed))
         };
         assert_eq!(at(Some(&open), 100), [(Transition::Opened, 100, 0)]);
@@ -289,7 +330,7 @@ mod tests {
         // A level that waited since 100 lends its onset to two episodes.
         let past = Episode { opened_s: 110, ..episode(100, Some(154)) };
         let open = Episode { opened_s: 167, ..episode(100, None) };
-        let computed = Computed { closed: &[past], open: Some(&open), settled_s: 170, judged_s: 170 };
+        let computed = Computed { closed: &[past], open: Some(&open), again: None, judging: settled(170) };
         let changes = reconcile(&mut announced, &mut Vec::new(), computed);
         assert_eq!(said(&changes), [(Transition::Opened, 110, 0), (Transition::Resolved, 110, 1)]);
         assert!(changes.iter().all(|change| !change.is_latest));
@@ -298,13 +339,13 @@ mod tests {
     #[test]
     fn the_one_that_is_open_is_the_latest_whatever_it_is_called() {
         let resolved = Episode { opened_s: 168, ..episode(100, Some(154)) };
-        let mut announced = vec![Announced { shown: resolved, revision: 1 }];
+        let mut announced = vec![Announced { shown: resolved, revision: 1, told_s: 154 }];
         let open = episode(160, None);
-        let opened = Computed { closed: &[resolved], open: Some(&open), settled_s: 170, judged_s: 170 };
+        let opened = Computed { closed: &[resolved], open: Some(&open), again: None, judging: settled(170) };
         let changes = reconcile(&mut announced, &mut Vec::new(), opened);
         assert_eq!(said(&changes), [(Transition::Opened, 160, 0)]);
         assert!(changes[0].is_latest);
-        let retracted = Computed { closed: &[resolved], open: None, settled_s: 180, judged_s: 180 };
+        let retracted = Computed { closed: &[resolved], open: None, again: None, judging: settled(180) };
         let changes = reconcile(&mut announced, &mut Vec::new(), retracted);
         assert_eq!(said(&changes), [(Transition::Retracted, 160, 1)]);
         assert!(changes[0].is_latest);

@@ -66,13 +66,7 @@ pub struct SloHourCounts {
 impl SloHourCounts {
     /// The hour that begins at `hour_s`.
     pub fn of(judged: &Judged<'_>, hour_s: i64) -> SloHourCounts {
-        let bounds = Bounds {
-            start_s: hour_s,
-            end_s: hour_s + HOUR_S,
-            width_s: WIDTH_S,
-            coverage_billionths: 0,
-            window_s: 0,
-        };
+        let bounds = Bounds { width_s: WIDTH_S, ..Bounds::once(hour_s, hour_s + HOUR_S) };
         let slices = if judged.slices.is_some() { judged.sum(bounds) } else { Sum::default() };
         SloHourCounts { events: judged.events(bounds), slices }
     }

@@ -60,7 +60,10 @@ pub enum Input<'a> {
     /// One for each source the rule counts in.
     Feeds(&'a [Counted<'a>]),
     Lag(&'a Samples),
+    /// COMPOSITE.
     Parts(&'a [Scored<'a>]),
+    /// The score an objective is about.
+    Score(&'a Judged<'a>),
 }
 
 /// What a rule counts in one source.
@@ -81,17 +84,21 @@ pub struct Bounds {
     pub window_s: i64,
 }
 
+impl Bounds {
+    /// Exactly `[start_s, end_s)`, by seconds: a stretch that does not slide and so is summed anew.
+    pub fn once(start_s: i64, end_s: i64) -> Bounds {
+        Bounds { start_s, end_s, width_s: 1, coverage_billionths: 0, window_s: 0 }
+    }
+}
+
 impl<'a> Judged<'a> {
     pub fn read(&self, level_at: usize, at_s: i64) -> Reading {
         let Some(level) = self.rule.levels.get(level_at) else { return unknown(None) };
-        if let RuleKind::Budget = self.rule.kind {
-            return self.budget_reading(level, at_s);
-        }
         let bounds = self.bounds(level.window_s, at_s);
-        if bounds.coverage_billionths < level.min_coverage_billionths {
-            return unknown(None);
-        }
         match &self.rule.kind {
+            // Its window is the objective's period, which a level knows nothing of.
+            RuleKind::Budget => self.budget_reading(level, at_s),
+            _ if bounds.coverage_billionths < level.min_coverage_billionths => unknown(None),
             RuleKind::Ratio => ratio(level, self.sum(bounds)),
             RuleKind::Quantile { quantile, .. } | RuleKind::Freshness { quantile } => {
                 self.quantile(level_at, level, *quantile, bounds)
@@ -104,7 +111,6 @@ impl<'a> Judged<'a> {
             RuleKind::Absence => self.absence(level, bounds),
             RuleKind::Lag { lag, .. } => self.lag(level, lag, at_s),
             RuleKind::BurnRate => self.burn(level, bounds),
-            RuleKind::Budget => unknown(None),
             RuleKind::Composite(composite) => match self.score(composite, level.window_s, at_s) {
                 Some(score) => compare(level, level.min_events, score),
                 None => unknown(None),
@@ -135,7 +141,7 @@ impl<'a> Judged<'a> {
     fn score(&self, composite: &Composite, window_s: i64, at_s: i64) -> Option<i64> {
         match self.input {
             Input::Parts(parts) => score_billionths(composite, parts, window_s, at_s),
-            Input::Feeds(_) | Input::Lag(_) => None,
+            Input::Feeds(_) | Input::Lag(_) | Input::Score(_) => None,
         }
     }
 
@@ -229,7 +235,7 @@ impl<'a> Judged<'a> {
     }
 
     pub fn bad_between(&self, level_at: usize, start_s: i64, end_s: i64) -> u64 {
-        let bounds = Bounds { start_s, end_s, width_s: 1, coverage_billionths: 0, window_s: 0 };
+        let bounds = Bounds::once(start_s, end_s);
         match self.rule.kind {
             RuleKind::Ratio | RuleKind::BurnRate | RuleKind::Budget => self.events(bounds).bad,
             RuleKind::Quantile { .. } | RuleKind::Freshness { .. } => self.over(level_at, bounds).bad,
@@ -271,7 +277,7 @@ impl<'a> Judged<'a> {
     fn feeds(&self) -> &'a [Counted<'a>] {
         match self.input {
             Input::Feeds(feeds) => feeds,
-            Input::Lag(_) | Input::Parts(_) => &[],
+            Input::Lag(_) | Input::Parts(_) | Input::Score(_) => &[],
         }
     }
 
@@ -299,8 +305,12 @@ impl<'a> Judged<'a> {
                 values.merge(&panes.values(bounds.width_s, bounds.start_s, bounds.end_s, measured));
             }
         }
-        let per_unit = 10i128.pow(u32::from(9u8.saturating_sub(self.scale)));
-        values.quantile(quantile).map(|value| narrow(i128::from(value) * per_unit))
+        values.quantile(quantile).map(|value| self.billionths(value))
+    }
+
+    /// What a value of the field that the rule looks at is in its unit.
+    pub fn billionths(&self, value: i64) -> i64 {
+        narrow(i128::from(value) * 10i128.pow(u32::from(9u8.saturating_sub(self.scale))))
     }
 
     fn absence(&self, level: &Level, bounds: Bounds) -> Reading {
@@ -370,7 +380,7 @@ impl<'a> Judged<'a> {
 
     /// Good and bad of one slice of a time-sliced objective.
     pub fn slice(&self, indicator: &Indicator, start_s: i64, end_s: i64) -> Sum {
-        let bounds = Bounds { start_s, end_s, width_s: 1, coverage_billionths: 0, window_s: 0 };
+        let bounds = Bounds::once(start_s, end_s);
         match indicator {
             Indicator::Events => self.events(bounds),
             Indicator::Rate { op, per_second_billionths } => {
@@ -383,9 +393,9 @@ impl<'a> Judged<'a> {
                 Some(op.holds(&self.lag_billionths(lag, at_s)?, value_billionths))
             }),
             Indicator::Composite { op, value_billionths, .. } => self.seconds(start_s, end_s, |at_s| {
-                let Input::Parts([Scored { judged, .. }]) = self.input else { return None };
-                let window_s = judged.rule.levels.first()?.window_s;
-                Some(op.holds(&judged.value_billionths(window_s, at_s)?, value_billionths))
+                let Input::Score(score) = self.input else { return None };
+                let window_s = score.rule.levels.first()?.window_s;
+                Some(op.holds(&score.value_billionths(window_s, at_s)?, value_billionths))
             }),
         }
     }
@@ -409,6 +419,7 @@ impl<'a> Judged<'a> {
             Input::Feeds(feeds) => feeds.iter().filter_map(|counted| counted.panes.first_second()).min(),
             Input::Lag(samples) => samples.first_second(),
             Input::Parts(parts) => parts.iter().filter_map(|scored| scored.judged.first_second()).min(),
+            Input::Score(score) => score.first_second(),
         }
     }
 

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-use super::episode::{Announced, Change, Computed, Episode, reconcile};
+use super::episode::{Announced, Change, Computed, Episode, Judging, reconcile};
 use super::hours::{Hours, RuleHourStats, hour_of};
 use super::judge::Judged;
 use super::latch::{Latch, Verdict};
@@ -71,14 +71,13 @@ pub struct Corrected {
 }
 
 impl Corrected {
-    /// Whether it is time again; notes it when it is.
-    pub fn is_due(&mut self, progress: Progress, log_s: i64) -> bool {
-        let Progress { watermark_s, .. } = progress;
-        let due = watermark_s - self.watermark_s >= CORRECT_EVERY_S || log_s - self.log_s >= CORRECT_EVERY_S;
-        if due {
-            *self = Corrected { watermark_s, log_s };
-        }
-        due
+    pub fn at(progress: Progress, log_s: i64) -> Corrected {
+        Corrected { watermark_s: progress.watermark_s, log_s }
+    }
+
+    /// Whether by `now` it is time again.
+    pub fn is_due(self, now: Corrected) -> bool {
+        now.watermark_s - self.watermark_s >= CORRECT_EVERY_S || now.log_s - self.log_s >= CORRECT_EVERY_S
     }
 }
 
@@ -111,6 +110,7 @@ impl Watch {
             Some(at_s) => at_s,
             None => self.begin(judged, watermark_s),
         };
+        let mut again = None;
         while at_s < watermark_s {
             at_s = judged.next_second(self.settled.is_quiet(), at_s + 1, watermark_s);
             said.hours.extend(self.turn_hour(at_s));
@@ -118,6 +118,9 @@ impl Watch {
                 self.closed.push(closed);
             }
             self.snapshot(at_s, judged.rule.correct_within_s);
+            if self.announced.iter().any(|announced| announced.is_told_again_at(at_s)) {
+                again = self.settled.episode.map(|episode| (at_s, episode));
+            }
         }
         // A group whose first event is beyond the watermark has not begun: an earlier one may still come.
         self.settled_s = (at_s <= watermark_s).then_some(at_s);
@@ -127,8 +130,8 @@ impl Watch {
             early.step(judged, second, false);
         }
         let settled_s = at_s.min(watermark_s);
-        let computed =
-            Computed { closed: &self.closed, open: early.episode.as_ref(), settled_s, judged_s: early_s };
+        let judging = Judging { settled_s, judged_s: early_s };
+        let computed = Computed { closed: &self.closed, open: early.episode.as_ref(), again, judging };
         said.changes = reconcile(&mut self.announced, &mut self.retracted, computed);
         self.forget(self.rewinds_to(settled_s - judged.rule.correct_within_s));
         said

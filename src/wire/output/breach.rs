@@ -77,6 +77,7 @@ fn breach_json(breach: &Breach, episode_id: &str) -> Value {
         "episode_id": episode_id,
         "revision": breach.revision,
         "transition": breach.transition.name(),
+        "update_reason": breach.update_reason.map(|reason| reason.name()),
         "resolve_reason": breach.resolve_reason.map(|reason| reason.name()),
         "severity": breach.level,
         "priority": breach.priority,
