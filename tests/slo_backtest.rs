@@ -302,3 +302,32 @@ fn mistakes_are_said_with_a_way_to_mend_them() {
     let (code, _, errors) = backtest(&nobody);
     assert_eq!((code, errors.contains("127.0.0.1:1")), (69, true), "{errors}");
 }
+
+/// The commands of README.md that make a file and try the shipped rules on it, run as they stand there.
+#[test]
+fn the_readme_shows_what_works() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = root.join("config");
+    let run = |start: &str, more: &[&str]| {
+        let line = readme.lines().find_map(|line| line.strip_prefix(&format!("    plimsoll {start} ")));
+        let line = line.unwrap_or_else(|| panic!("README.md shows no `plimsoll {start}`"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
+        command.args(start.split(' ')).args(line.split(' ')).args(more).arg("--config").arg(&config);
+        let output = command.current_dir(&folder).env_remove("DATABASE_URL").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run("generate --start", &[]);
+    let report: Value = serde_json::from_str(&run("slo backtest", &["--format", "json"])).unwrap();
+    let told = report["versions"][0]["transitions"].as_array().unwrap();
+    // A fifth of all requests fails from 02:05 to 02:07.
+    let of_rule = |one: &&Value| one["rule"] == "platform/error-rate";
+    let named: Vec<&str> =
+        told.iter().filter(of_rule).map(|one| one["transition"].as_str().unwrap()).collect();
+    assert_eq!(named.first(), Some(&"OPENED"), "{report}");
+    let opened = told.iter().find(of_rule).unwrap()["at"].as_str().unwrap();
+    assert!(opened.starts_with("2025-10-31T02:05"), "{opened}");
+    assert_well_formed(&fs::read_to_string(folder.path().join("budgets.svg")).unwrap());
+}

@@ -38,7 +38,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 64 bad configuration or usage; 65 data differ; 69 a broker or the \
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 something is open (`slo status`); 64 bad configuration or usage; 65 data differ; 69 a broker or the \
 database cannot be reached; 70 an invariant broke.\nRUST_LOG sets what is logged, for instance RUST_LOG=plimsoll=debug.";
 
 /// Options every command takes.
@@ -108,7 +108,7 @@ enum Command {
     /// Prepare the database
     #[command(subcommand)]
     Db(db::DbCommand),
-    /// Check, explain and test SLOs and rules before they run, also on the records of the past
+    /// Check, explain and test SLOs and rules before they run, also on the records of the past; say how they stand
     #[command(subcommand)]
     Slo(slo::SloCommand),
 }

@@ -3,6 +3,7 @@
 mod backtest;
 mod check;
 mod explain;
+mod status;
 mod test;
 
 use clap::Subcommand;
@@ -15,6 +16,7 @@ pub enum SloCommand {
     Explain(explain::ExplainArgs),
     Test(test::TestArgs),
     Backtest(backtest::BacktestArgs),
+    Status(status::StatusArgs),
 }
 
 pub fn run(global: &Global, command: &SloCommand) -> Result<(), Failure> {
@@ -23,5 +25,6 @@ pub fn run(global: &Global, command: &SloCommand) -> Result<(), Failure> {
         SloCommand::Explain(args) => explain::run(global, args),
         SloCommand::Test(args) => test::run(global, args),
         SloCommand::Backtest(args) => backtest::run(global, args),
+        SloCommand::Status(args) => status::run(global, args),
     }
 }

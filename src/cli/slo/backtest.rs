@@ -31,19 +31,22 @@ use report::{Report, Version};
 /// Say what rules would have said about the past, and what other rules would have said instead
 ///
 /// The records that Kafka still holds, or those of a file, go through the very fold and shard that run, in the order
-/// of their timestamps. Nothing is written to Kafka or to the database. Besides the transitions between --from and
-/// --to you see how often people would have been paged, how far each error budget fell and, with --incidents, which
-/// incidents would have been missed and which alarms were for nothing.
+/// of their timestamps, on every core there is. Nothing is written to Kafka or to the database. Besides the transitions
+/// between --from and --to you see how often people would have been paged, how far each error budget fell and, with
+/// --incidents, which incidents would have been missed and which alarms were for nothing.
 ///
-/// Rules on the lag of consumer groups are left out, because it leaves no records. A budget is that of the records
-/// read: a month's budget over a day of records is spent by that day alone.
+/// The transitions are those that `run` told, to the second; only what late events change may come up to ten seconds
+/// earlier or later. Reminders that something is still open are left out, and so are rules on the lag of consumer
+/// groups, which leaves no records. A budget is that of the records read: a month's budget over a day of records is
+/// spent by that day alone.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BacktestArgs {
     /// First moment that counts, as in 2025-10-31T02:00:00Z [default with --input: the first record]
     #[arg(long, value_name = "RFC3339")]
     from: Option<String>,
-    /// Last moment that counts [default: now; with --input the last record]
+    /// Last moment that counts; records up to a quarter of an hour after it may still change it and are read too
+    /// [default: the last moment that is final; with --input the last record]
     #[arg(long, value_name = "RFC3339")]
     to: Option<String>,
     /// A second configuration folder to compare with
@@ -55,7 +58,8 @@ pub struct BacktestArgs {
     /// Only this rule (`document/rule`), or all of this SLO or document
     #[arg(long, value_name = "NAME")]
     rule: Option<String>,
-    /// Records before --from that are read too, so that windows are whole [default: the longest window]
+    /// Records before --from that are read too, so that windows are whole; with less of them long windows, such as a
+    /// burn rate's three days, begin empty [default: the longest window and its hold]
     #[arg(long, value_name = "DURATION")]
     warm_up: Option<String>,
     /// Incidents that people know of: a YAML list of {from, to, services}
@@ -73,6 +77,8 @@ const EXAMPLES: &str = "Examples:
     plimsoll slo backtest --from 2025-10-24T00:00:00Z --against draft --plot budgets.svg
   How well one rule tells of the incidents we know:
     plimsoll slo backtest --from 2025-10-01T00:00:00Z --rule platform/error-rate --incidents known.yaml
+  One hour, quickly: windows longer than an hour begin empty:
+    plimsoll slo backtest --from 2025-10-31T02:00:00Z --to 2025-10-31T03:00:00Z --warm-up 1h
   Without Kafka:
     plimsoll generate --start 2025-10-31T02:00:00Z --span 1h --rate 200 --incident error-spike:20m..30m:20% \\
       --output hour.jsonl
