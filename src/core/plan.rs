@@ -100,6 +100,8 @@ pub struct Watched {
     pub lag: Option<usize>,
     /// COMPOSITE: the parts, as indexes into `rules.alerts`; an objective of a score: the one it is about.
     pub parts: Vec<usize>,
+    /// How late the events it counts may come.
+    pub lateness_s: i64,
     /// 16 hex digits over all that the rule says.
     pub spec_hash: String,
     /// The same over what is counted alone: while it stays, counts and episodes go on.
@@ -337,7 +339,8 @@ fn watch(rules: &Rules, rule: &AlertRule, homes: &[usize], projections: &mut Vec
     }
     let spec_hash = format!("{:016x}", hash(&["rule", &format!("{rule:?}")]));
     let identity = hash(&["identity", &identity]);
-    Watched { name: rule.full_name(), feeds, lag, parts, spec_hash, identity }
+    let lateness_s = rules.lateness_s(rule);
+    Watched { name: rule.full_name(), feeds, lag, parts, lateness_s, spec_hash, identity }
 }
 
 /// Marks the cells whose events a breach of the rule names. One that counts everything needs no names.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::alert::{AlertRule, Severities};
 use super::source::Source;
+use super::time::SECOND_US;
 
 /// Sources, rules, objectives, services, maintenance and severities, validated. Travels whole in `plimsoll-rules` and
 /// in every `Spec` record.
@@ -50,5 +51,11 @@ impl Rules {
     /// A rule by its `document/rule`.
     pub fn rule(&self, full_name: &str) -> Option<&AlertRule> {
         self.alerts.iter().find(|rule| rule.full_name() == full_name)
+    }
+
+    /// How late the events that a rule counts may come.
+    pub fn lateness_s(&self, rule: &AlertRule) -> i64 {
+        let sources = rule.feeds.iter().filter_map(|feed| self.source(&feed.source));
+        sources.map(|source| source.event_time.lateness_us / SECOND_US).max().unwrap_or(0)
     }
 }

@@ -13,6 +13,10 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 use super::KafkaError;
 use crate::config::settings::{KafkaSettings, Secret};
 
+/// Largest record before compression. What a topic takes is its own `max.message.bytes`, of whole batches after
+/// compression: the broker knows, and says so.
+pub(super) const RECORD_MAX_BYTES: &str = "16777216";
+
 /// What every client is made from.
 #[derive(Clone)]
 pub struct Connection {

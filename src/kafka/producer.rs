@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-use super::connection::log_line;
+use super::connection::{RECORD_MAX_BYTES, log_line};
 use super::{Connection, KafkaError};
 
 /// How long a full queue is waited for. Records that cannot be delivered leave it after `message.timeout.ms`.
@@ -31,6 +31,7 @@ impl PlainProducer {
         let defaults = [
             ("linger.ms", "5"),
             ("compression.type", "lz4"),
+            ("message.max.bytes", RECORD_MAX_BYTES),
             ("message.timeout.ms", "30000"),
             ("queue.buffering.max.kbytes", "65536"),
         ];

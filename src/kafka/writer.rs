@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaError, RDKafkaErrorCode a
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-use super::connection::log_line;
+use super::connection::{RECORD_MAX_BYTES, log_line};
 use super::error::failed_with;
 use super::list::commit_list;
 use super::{CommitError, Committed, Connection, ConsumerGroupMetadata, KafkaError, TopicPartition};
@@ -83,6 +83,7 @@ impl TransactionalWriter {
             // the time to commit is the same within the noise.
             ("linger.ms", "2"),
             ("compression.type", "lz4"),
+            ("message.max.bytes", RECORD_MAX_BYTES),
             ("queue.buffering.max.kbytes", "65536"),
         ];
         let producer: ThreadedProducer<Deliveries> =
@@ -137,8 +138,8 @@ impl TransactionalWriter {
         }
     }
 
-    /// Queues one record of the open transaction; waits while the queue is full. A record larger than
-    /// `message.max.bytes` is [`CommitError::Fatal`]: no retry will send it.
+    /// Queues one record of the open transaction; waits while the queue is full. A record larger than its topic takes
+    /// is [`CommitError::Fatal`], here or when the transaction ends: no retry will send it.
     pub fn send(&mut self, record: WriterRecord<'_>) -> Result<(), CommitError> {
         let producer = self.producer()?;
         let mut base = BaseRecord::<[u8], [u8], ()>::to(record.topic);
@@ -199,8 +200,8 @@ impl TransactionalWriter {
 
     fn finish(&mut self, deadline: Instant) -> Result<(), CommitError> {
         self.drain(deadline)?;
-        if let Some(reason) = self.deliveries.failure() {
-            return Err(self.abort_because(reason));
+        if let Some(failure) = self.deliveries.failure() {
+            return Err(self.abort_because(failure));
         }
         loop {
             match self.producer()?.commit_transaction(ATTEMPT) {
@@ -262,8 +263,9 @@ impl TransactionalWriter {
         Ok(())
     }
 
-    fn abort_because(&mut self, reason: String) -> CommitError {
+    fn abort_because(&mut self, Failure { reason, is_too_large }: Failure) -> CommitError {
         match self.abort() {
+            Ok(()) if is_too_large => CommitError::Fatal { reason },
             Ok(()) => CommitError::Aborted { reason },
             Err(worse) => worse,
         }
@@ -273,10 +275,10 @@ impl TransactionalWriter {
     fn not_committed(&mut self, error: ClientError) -> CommitError {
         match &error {
             ClientError::Transaction(inner) if inner.txn_requires_abort() => {
-                let reason = self.deliveries.failure().unwrap_or_else(|| inner.string());
-                let outcome = self.abort_because(reason.clone());
+                let failure = self.deliveries.failure().unwrap_or_else(|| Failure::passing(inner.string()));
+                let outcome = self.abort_because(failure.clone());
                 match inner.code() {
-                    Code::FencedInstanceId => CommitError::InstanceFenced { reason },
+                    Code::FencedInstanceId => CommitError::InstanceFenced { reason: failure.reason },
                     _ => outcome,
                 }
             }
@@ -321,8 +323,8 @@ impl TransactionalWriter {
         match error.rdkafka_error_code() {
             // The transaction has failed already, for an earlier record or in the background.
             Some(Code::State) if self.open => {
-                let reason = self.deliveries.failure().unwrap_or(reason);
-                self.abort_because(reason)
+                let failure = self.deliveries.failure().unwrap_or_else(|| Failure::passing(reason));
+                self.abort_because(failure)
             }
             _ => CommitError::Fatal { reason },
         }
@@ -358,12 +360,26 @@ fn is_fence(code: Code) -> bool {
 /// The first failed delivery of a transaction, and the client's last error.
 #[derive(Clone, Default)]
 struct Deliveries {
-    failure: Arc<Mutex<Option<String>>>,
+    failure: Arc<Mutex<Option<Failure>>>,
     last_error: Arc<Mutex<Option<String>>>,
 }
 
+/// Why a record was not delivered.
+#[derive(Clone)]
+struct Failure {
+    reason: String,
+    /// It will be refused however often it is sent.
+    is_too_large: bool,
+}
+
+impl Failure {
+    fn passing(reason: String) -> Failure {
+        Failure { reason, is_too_large: false }
+    }
+}
+
 impl Deliveries {
-    fn failure(&self) -> Option<String> {
+    fn failure(&self) -> Option<Failure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -398,9 +414,11 @@ impl ProducerContext for Deliveries {
                 return;
             }
             let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            failure.get_or_insert_with(|| {
-                format!("a record for {}[{}]: {error}", message.topic(), message.partition())
-            });
+            let is_too_large = error.rdkafka_error_code() == Some(Code::MessageSizeTooLarge);
+            let mend = if is_too_large { "; raise the topic's max.message.bytes" } else { "" };
+            let (topic, partition) = (message.topic(), message.partition());
+            let reason = format!("a record for {topic}[{partition}]: {error}{mend}");
+            failure.get_or_insert(Failure { reason, is_too_large });
         }
     }
 }

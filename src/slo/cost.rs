@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::core::alert::{AlertRule, RuleKind};
+use crate::core::rules::Rules;
 use crate::core::sketch::histogram::Histogram;
 use crate::core::slo::pane::{Resolution, pane_width_s};
 
@@ -26,9 +27,9 @@ pub struct Cost {
 }
 
 /// The cost of the rule alone; rules of one source and grouping share their panes.
-pub fn cost(rule: &AlertRule) -> Cost {
+pub fn cost(rules: &Rules, rule: &AlertRule) -> Cost {
     let feeds = rule.feeds.len() as u64;
-    let resolution = Resolution::of(std::iter::once(rule));
+    let resolution = Resolution::of(rules, std::iter::once(rule));
     let kept = resolution.tiers().iter().map(|(width_s, keep_s)| (keep_s / width_s + 1) as u64);
     let panes = if feeds == 0 { 0 } else { kept.sum::<u64>() * feeds };
     let measured = match rule.kind {

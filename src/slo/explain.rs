@@ -90,7 +90,7 @@ pub fn explain(rules: &Rules, rule: &AlertRule) -> Explanation {
         correct_within_s: rule.correct_within_s,
         out_of_order_s,
         idle_after_s,
-        cost: cost(rule),
+        cost: cost(rules, rule),
     }
 }
 

@@ -28,7 +28,7 @@ pub fn check(rules: &Rules, documents: &[Document]) -> Vec<Finding> {
         let mut add = |subject: String, found: Option<Found>| {
             findings.extend(found.map(|found| finding(&places, rule, subject, found)));
         };
-        add(rule.full_name(), group_limit(rule));
+        add(rule.full_name(), group_limit(rules, rule));
         for (at, level) in rule.levels.iter().enumerate() {
             let found = [
                 unreachable_factor(rule, level),
@@ -220,11 +220,11 @@ fn out_of_order(rule: &AlertRule, at: usize, level: &Level) -> Option<Found> {
     Some((Lint::LevelsOutOfOrder, Weight::Warning, message, help))
 }
 
-fn group_limit(rule: &AlertRule) -> Option<Found> {
+fn group_limit(rules: &Rules, rule: &AlertRule) -> Option<Found> {
     if rule.is_ungrouped() {
         return None;
     }
-    let bytes = cost(rule).bytes_at_limit;
+    let bytes = cost(rules, rule).bytes_at_limit;
     let (message, help) = match rule.group_limit {
         1 => (
             "only one group is kept, all others are judged together as _OTHER".to_owned(),

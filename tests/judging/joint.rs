@@ -30,6 +30,23 @@ fn a_rate_adds_up_its_sources_and_waits_for_the_slowest() {
     assert_eq!(world.breaches().last().unwrap().worst_value_billionths, 80 * BILLION);
 }
 
+/// No event of it ever came, so it has no time of its own: it counts 0.
+#[test]
+fn a_rate_does_not_wait_for_a_source_that_never_spoke() {
+    let level = whole(level(Side::Below, 90 * BILLION, 10));
+    let feeds = vec![feed("request-log", Condition::True), feed("ml-predictions", Condition::True)];
+    let mut world = World::new(vec![rule("throughput", RuleKind::Rate, feeds, level)]);
+    for at_s in 0..300 {
+        world.requests(at_s, 200, if (100..200).contains(&at_s) { 80 } else { 100 });
+        world.tick();
+    }
+    // The seconds are those of the rate of two sources.
+    let expected = [("OPENED", "critical".to_owned(), 106), ("RESOLVED", "critical".to_owned(), 215)];
+    assert_eq!(world.told("test/throughput"), expected);
+    let watermark_us = world.breaches().next().unwrap().completeness.watermark_us;
+    assert!(watermark_us.is_some());
+}
+
 fn lag_rule(unit: LagUnit, threshold: i64) -> AlertRule {
     let lag = Lag { consumer_group: Some("consumer".into()), unit };
     let kind = RuleKind::Lag { source: "request-log".into(), lag };

@@ -9,7 +9,9 @@ use plimsoll::core::output::{Output, RuleHour, Status, UpdateReason};
 use plimsoll::core::rules::{Maintenance, Rules};
 use plimsoll::core::source::Quantile;
 
-use crate::world::{BILLION, START_S, World, feed, level, objective, rule, sources, status_at_least};
+use crate::world::{
+    BILLION, SECOND_US, START_S, World, feed, level, objective, rule, sources, status_at_least,
+};
 
 fn failing() -> AlertRule {
     let feeds = vec![feed("request-log", status_at_least(500))];
@@ -66,6 +68,34 @@ fn run_on(world: &mut World, from_s: i64, to_s: i64) {
         world.requests(at_s, 200, 10);
         world.tick();
     }
+}
+
+/// As long as hourly tables are: by the lateness of the source.
+#[test]
+fn hours_of_an_objective_are_told_again_as_long_as_events_may_be_late() {
+    let slo = AlertRule {
+        objective: Some(objective(990_000_000, 3_600, Method::Occurrences)),
+        kind: RuleKind::BurnRate,
+        ..failing()
+    };
+    let mut rules = Rules { alerts: vec![slo], ..sources() };
+    let source = rules.sources.iter_mut().find(|source| source.name == "request-log").unwrap();
+    source.event_time.lateness_us = 6 * 3_600 * SECOND_US;
+    let mut world = World::of(rules);
+    for at_s in 0..5 * 3_600 {
+        if at_s % 60 == 0 {
+            world.requests(at_s, 200, 1);
+        }
+        if at_s == 17_000 {
+            world.requests(100, 500, 7);
+        }
+        world.tick();
+    }
+    let first = world.outputs.iter().filter_map(|output| match output {
+        Output::SloHour(hour) if hour.hour_us == START_S * SECOND_US => Some((hour.bad, hour.total)),
+        _ => None,
+    });
+    assert_eq!(first.collect::<Vec<_>>(), [(0, 60), (7, 67)]);
 }
 
 #[test]

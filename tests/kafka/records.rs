@@ -122,6 +122,36 @@ fn an_aborted_transaction_leaves_nothing_and_its_input_is_read_again() {
     assert_eq!(payloads, [b"yes", b"yes"]);
 }
 
+/// Rules of hundreds of objectives are larger than a broker takes, before compression.
+#[test]
+fn what_compresses_well_may_be_large_and_what_does_not_is_refused_for_good() {
+    let (connection, _running) = connect();
+    let topic = create(&connection, "large", 1);
+    let mut writer = TransactionalWriter::open(&connection, &unique("large")).unwrap();
+    let text = "good: status < 500, ".repeat(250_000);
+    let mut state = 1u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    })
+    .take(3_000_000)
+    .collect();
+    let record = |payload| WriterRecord { topic: &topic, payload: Some(payload), ..WriterRecord::default() };
+    writer.begin().unwrap();
+    writer.send(record(&noise)).unwrap();
+    match writer.commit_records() {
+        Err(CommitError::Fatal { reason }) => assert!(reason.contains("max.message.bytes"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    writer.recreate().unwrap();
+    writer.begin().unwrap();
+    writer.send(record(text.as_bytes())).unwrap();
+    writer.commit_records().unwrap();
+    let mut lengths = Vec::new();
+    read_whole(&connection, &topic, 0, WAIT, |_, _, value| lengths.push(value.unwrap().len())).unwrap();
+    assert_eq!(lengths, [text.len()]);
+}
+
 #[test]
 fn a_second_writer_fences_the_first_until_that_is_recreated() {
     let (connection, _running) = connect();

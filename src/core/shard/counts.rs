@@ -221,7 +221,7 @@ impl Counts {
 
 /// The resolution the rules of a projection of cells need.
 pub fn resolution_of(plan: &Plan, projection: usize) -> Resolution {
-    Resolution::of(plan.readers_of(projection).map(|at| &plan.rules.alerts[at]))
+    Resolution::of(&plan.rules, plan.readers_of(projection).map(|at| &plan.rules.alerts[at]))
 }
 
 /// What a rule of the plan is judged by.
@@ -236,5 +236,14 @@ pub fn judged<'a>(plan: &'a Plan, at: RuleAt, input: Input<'a>) -> Judged<'a> {
         // Microseconds.
         _ => 6,
     };
-    Judged { rule, input, since: at.since, scale, slices: None, sliding: None, settled_s: i64::MIN }
+    Judged {
+        rule,
+        input,
+        since: at.since,
+        lateness_s: plan.watched[at.rule].lateness_s,
+        scale,
+        slices: None,
+        sliding: None,
+        settled_s: i64::MIN,
+    }
 }

@@ -10,7 +10,7 @@ use crate::core::alert::{Part, RuleKind};
 use crate::core::clock::SourceClock;
 use crate::core::key::Key;
 use crate::core::output::Output;
-use crate::core::plan::{Plan, Watched, WatchedFeed};
+use crate::core::plan::{Plan, Watched};
 use crate::core::slo::judge::{Counted, Covered, Input, Judged};
 use crate::core::slo::lag::{SILENT_AFTER_S, Samples};
 use crate::core::slo::pane::Panes;
@@ -177,37 +177,19 @@ impl Shard {
         needed_s.clamp(watermark_s - WAITS_AT_MOST_S, watermark_s)
     }
 
-    /// None: this shard does not hold what the rule reads, or a source has no time yet.
+    /// None: this shard does not hold what the rule reads, or a source has no time yet. Sources that sleep while others
+    /// go on, topics that are not there and a lag that has become unknown hold nothing back.
     fn joint_progress(&self, plan: &Plan, rule: usize) -> Option<Progress> {
-        let watched = &plan.watched[rule];
-        if !watched.parts.is_empty() {
-            return self.score_progress(plan, rule);
-        }
-        if let Some(projection) = watched.lag {
-            return self.lag_progress(plan, projection);
-        }
-        let key = Key::empty();
-        let of_feed = |feed: &WatchedFeed| {
-            let projection = &plan.projections[feed.projection];
-            // All that has no group lies on one shard.
-            self.counts.get(&projection.id)?.panes(&key)?;
-            progress_of(self.sources.get(&plan.source_of(projection).name)?)
-        };
-        let all: Option<Vec<Progress>> = watched.feeds.iter().map(of_feed).collect();
-        all?.into_iter().reduce(Progress::oldest)
-    }
-
-    /// A score leaves out what has no data, so it does not wait for it either: sources that sleep while others go on,
-    /// topics that are not there, and a lag that has become unknown.
-    fn score_progress(&self, plan: &Plan, rule: usize) -> Option<Progress> {
         let key = Key::empty();
         let (mut awake, mut asleep, mut lags) = (Vec::new(), Vec::new(), Vec::new());
         let mut is_here = false;
-        for watched in leaves(plan, rule) {
+        let leaves = leaves(plan, rule);
+        for watched in &leaves {
             lags.extend(watched.lag.and_then(|projection| self.lag_progress(plan, projection)));
             for feed in &watched.feeds {
                 let projection = &plan.projections[feed.projection];
                 let source = plan.source_of(projection);
+                // All that has no group lies on one shard.
                 is_here |= self.counts.get(&projection.id).is_some_and(|counts| counts.panes(&key).is_some());
                 match self.sources.get(&source.name) {
                     Some(clock) if clock.is_asleep() => asleep.extend(progress_of(clock)),
@@ -222,13 +204,12 @@ impl Shard {
             false => awake.into_iter().reduce(Progress::oldest),
             true => asleep.into_iter().reduce(Progress::newest),
         };
-        let of_events = of_events.filter(|_| is_here);
-        match (of_events, lag) {
+        match (of_events.filter(|_| is_here), lag) {
             (Some(events), Some(lag)) if lag.watermark_s + SILENT_AFTER_S >= events.watermark_s => {
                 Some(events.oldest(lag))
             }
             (Some(events), _) => Some(events),
-            (None, lag) => lag.filter(|_| leaves(plan, rule).iter().all(|part| part.feeds.is_empty())),
+            (None, lag) => lag.filter(|_| leaves.iter().all(|part| part.feeds.is_empty())),
         }
     }
 
@@ -261,8 +242,7 @@ impl Shard {
     /// The clock that holds the rule back.
     pub(super) fn slowest_clock(&self, plan: &Plan, rule: usize) -> Option<&SourceClock> {
         let clocks = sources_of(plan, rule).into_iter().filter_map(|source| self.sources.get(source));
-        // One without any time holds nothing back.
-        clocks.min_by_key(|clock| (clock.watermark_us().is_none(), clock.watermark_us()))
+        clocks.min_by_key(|clock| (clock.is_asleep(), clock.watermark_us().is_none(), clock.watermark_us()))
     }
 
     /// From when on the counts speak for a rule; None: not yet.

@@ -36,6 +36,8 @@ pub struct Judged<'a> {
     pub rule: &'a AlertRule,
     pub input: Input<'a>,
     pub since: Covered,
+    /// How late its events may come.
+    pub lateness_s: i64,
     /// Decimal digits of the field a QUANTILE looks at.
     pub scale: u8,
     /// What a time-sliced objective counts.

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use super::budget::period_width_s;
 use super::hours::WIDTH_S;
 use super::sliding_values::SlidingValues;
-use super::standing::HOURS_CORRECTED_S;
 use crate::core::alert::AlertRule;
 use crate::core::fold::add_cell;
 use crate::core::partial::CellsDelta;
 use crate::core::plan::{Cells, move_cell};
+use crate::core::rules::Rules;
 use crate::core::sketch::histogram::Histogram;
 use crate::core::tally::CellSet;
 use crate::core::time::floor_to;
@@ -33,13 +33,13 @@ pub struct Resolution {
 }
 
 impl Resolution {
-    /// Fine enough and kept long enough to judge every one of `rules` again as far back as it may be corrected.
-    pub fn of<'a>(rules: impl Iterator<Item = &'a AlertRule>) -> Resolution {
+    /// Fine enough and kept long enough to judge every one of the rules that read it again as far back as it may be corrected.
+    pub fn of<'a>(rules: &Rules, read: impl Iterator<Item = &'a AlertRule>) -> Resolution {
         let mut keep_s = BTreeMap::from([(1, 0)]);
-        for rule in rules {
+        for rule in read {
             // Judging again begins at a snapshot, which may stand before the last second to be corrected.
             let back_s = rule.correct_within_s + SNAPSHOT_EVERY_S;
-            for (width, length_s) in spans(rule) {
+            for (width, length_s) in spans(rule, rules.lateness_s(rule)) {
                 keep(&mut keep_s, width, length_s + width + back_s);
                 // The end of the window is made of ever finer panes.
                 for pair in WIDTHS_S.windows(2).filter(|pair| pair[1] <= width) {
@@ -62,7 +62,7 @@ impl Resolution {
 }
 
 /// The stretches of time a rule looks at, each with the width of its panes.
-fn spans(rule: &AlertRule) -> Vec<(i64, i64)> {
+fn spans(rule: &AlertRule, lateness_s: i64) -> Vec<(i64, i64)> {
     let mut spans = Vec::new();
     for level in &rule.levels {
         spans.push((pane_width_s(level.window_s), level.window_s));
@@ -71,7 +71,8 @@ fn spans(rule: &AlertRule) -> Vec<(i64, i64)> {
     if let Some(objective) = &rule.objective {
         spans.push((period_width_s(&objective.period), objective.period.length_s()));
         spans.extend(objective.method.slice_s().map(|slice_s| (1, slice_s)));
-        spans.push((WIDTH_S, HOURS_CORRECTED_S + 3_600));
+        // Hours are corrected for as long as hourly tables are.
+        spans.push((WIDTH_S, lateness_s + 3_600));
     }
     spans
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use crate::core::sketch::histogram::Histogram;
+use crate::core::sketch::moving::Moving;
 
 /// A window that moved further than this is put together anew.
 const STEP_MAX_S: i64 = 60;
@@ -19,7 +20,7 @@ struct Remembered {
     width_s: i64,
     start_s: i64,
     end_s: i64,
-    values: Histogram,
+    values: Moving,
 }
 
 impl SlidingValues {
@@ -41,16 +42,22 @@ impl SlidingValues {
         let known = match near {
             Some(at) => {
                 let mut known = all.remove(at);
-                known.slide(start_s, end_s, panes);
+                known.slide(start_s, end_s, &panes);
                 known
             }
             None => {
-                let mut values = Histogram::default();
-                panes(width_s, start_s, end_s, &mut |pane| values.merge(pane));
+                let mut values = Moving::default();
+                panes(width_s, start_s, end_s, &mut |pane| values.add(pane));
                 Remembered { measured, width_s, start_s, end_s, values }
             }
         };
-        let values = known.values.clone();
+        let mut extremes: Option<(i64, i64)> = None;
+        panes(width_s, start_s, end_s, &mut |pane| {
+            if let (Some(min), Some(max)) = (pane.min(), pane.max()) {
+                extremes = Some(extremes.map_or((min, max), |(low, high)| (low.min(min), high.max(max))));
+            }
+        });
+        let values = known.values.histogram(extremes);
         all.push(known);
         if all.len() > WINDOWS_MAX {
             // The one that was asked for longest ago.
@@ -65,7 +72,7 @@ impl SlidingValues {
             self.0.get_mut().iter_mut().filter(|known| (known.start_s..known.end_s).contains(&second))
         {
             if let Some(values) = values.get(known.measured) {
-                known.values.merge(values);
+                known.values.add(values);
             }
         }
     }
@@ -88,25 +95,11 @@ impl Remembered {
     /// Coarse panes at the start, which is a boundary of theirs, and seconds at the end.
     fn slide(&mut self, start_s: i64, end_s: i64, panes: impl Fn(i64, i64, i64, &mut dyn FnMut(&Histogram))) {
         let values = &mut self.values;
-        panes(self.width_s, start_s, self.start_s, &mut |pane| values.merge(pane));
-        panes(1, self.end_s, end_s, &mut |pane| values.merge(pane));
-        let mut took = false;
-        let mut take_off = |pane: &Histogram| {
-            took = true;
-            values.take_off(pane);
-        };
-        panes(self.width_s, self.start_s, start_s, &mut take_off);
-        panes(1, end_s, self.end_s, &mut take_off);
+        panes(self.width_s, start_s, self.start_s, &mut |pane| values.add(pane));
+        panes(1, self.end_s, end_s, &mut |pane| values.add(pane));
+        panes(self.width_s, self.start_s, start_s, &mut |pane| values.take_off(pane));
+        panes(1, end_s, self.end_s, &mut |pane| values.take_off(pane));
         (self.start_s, self.end_s) = (start_s, end_s);
-        if took {
-            let mut extremes: Option<(i64, i64)> = None;
-            panes(self.width_s, start_s, end_s, &mut |pane| {
-                if let (Some(min), Some(max)) = (pane.min(), pane.max()) {
-                    extremes = Some(extremes.map_or((min, max), |(low, high)| (low.min(min), high.max(max))));
-                }
-            });
-            self.values.narrow(extremes.unwrap_or_default());
-        }
     }
 }
 

@@ -13,8 +13,6 @@ use crate::core::time::floor_to;
 
 /// Seconds between two statuses.
 const STATUS_EVERY_S: i64 = 60;
-/// Hours are corrected for as long as hourly tables are, by the default of a source's `lateness`.
-pub const HOURS_CORRECTED_S: i64 = 7_200;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
@@ -117,7 +115,7 @@ fn tell_hours(
 ) {
     let first_s = judged.first_second().unwrap_or(watermark_s);
     let after_s = until_s.unwrap_or(first_s);
-    let oldest_s = watermark_s - HOURS_CORRECTED_S - judged.rule.correct_within_s;
+    let oldest_s = watermark_s - judged.lateness_s - judged.rule.correct_within_s;
     let again_s = changed_from_s.map_or(after_s, |changed_s| changed_s.max(oldest_s).min(after_s));
     for hour_s in ended_between(again_s.max(judged.since.counts_s), watermark_s) {
         let counts = SloHourCounts::of(&judged, hour_s);
