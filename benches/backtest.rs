@@ -70,7 +70,7 @@ fn backtest(name: &str, folder: &Path, arguments: &[&str]) {
     let (took_s, cpu_s) = (began.elapsed().as_secs_f64(), children_s() - cpu_s);
     let report = said.join().unwrap();
     let version = &report["versions"][0];
-    let records = version["records"].as_f64().unwrap();
+    let records = version["records"].as_u64().unwrap() as f64;
     println!(
         "| {name} | {records:.0} | {took_s:.1} s | {:.0} a second | {:.2} us | {} MiB | {} |",
         records / took_s,

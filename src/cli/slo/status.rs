@@ -49,10 +49,8 @@ Exit codes: 0 nothing is open, 1 something is, 64 bad arguments or configuration
 
 pub fn run(global: &Global, args: &StatusArgs) -> Result<(), Failure> {
     let Loaded { settings, rules, .. } = global.load()?;
-    let only: Option<BTreeSet<String>> = match &args.name {
-        None => None,
-        Some(name) => Some(named(&rules, name).into_iter().map(|rule| rule.full_name()).collect()),
-    };
+    let of = |name: &String| named(&rules, name).into_iter().map(|rule| rule.full_name());
+    let only: Option<BTreeSet<String>> = args.name.as_ref().map(|name| of(name).collect());
     if let (Some(name), Some(only)) = (&args.name, &only)
         && only.is_empty()
     {
@@ -320,8 +318,8 @@ mod tests {
   P1 high     since 2025-10-31T10:05:31Z platform/errors {service=auth}
      7 % of requests failed
 
-objective          budget left  level     as of
-requests/failed         98.1 %  -         2025-10-31T10:06:00Z
+objective         budget left  level     as of
+requests/failed        98.1 %  -         2025-10-31T10:06:00Z
 ";
         assert_eq!(status(|_| true).text(spoke_s + 60), expected);
         let old = status(|_| true).text(spoke_s + 3_600);
