@@ -48,7 +48,7 @@ impl Failure {
     pub fn print(&self, format: Format) {
         match format {
             Format::Text => eprintln!("{}", self.text),
-            Format::Json | Format::Sarif => {
+            Format::Json => {
                 eprintln!("{}", serde_json::json!({"error": self.text, "exit_code": self.code}))
             }
         }

@@ -2,7 +2,7 @@
 
 mod incident;
 mod options;
-mod progress;
+pub mod progress;
 mod summary;
 
 use std::path::{Path, PathBuf};

@@ -13,6 +13,6 @@ pub fn start(format: Format, default: &str) {
     // A second start, in one process, would only be a test's; the first one stays.
     let _ = match format {
         Format::Text => lines.with_ansi(stderr().is_terminal()).try_init(),
-        Format::Json | Format::Sarif => lines.json().flatten_event(true).try_init(),
+        Format::Json => lines.json().flatten_event(true).try_init(),
     };
 }

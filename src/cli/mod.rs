@@ -38,7 +38,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 64 bad configuration or usage; 65 data differ; 69 a broker or the \
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 something is open (`slo status`); 64 bad configuration or usage; 65 data differ; 69 a broker or the \
 database cannot be reached; 70 an invariant broke.\nRUST_LOG sets what is logged, for instance RUST_LOG=plimsoll=debug.";
 
 /// Options every command takes.
@@ -61,16 +61,37 @@ pub struct Global {
     #[arg(long, global = true, value_name = "NAME")]
     instance: Option<String>,
     /// How results and logs are written
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    #[arg(long = "format", global = true, value_name = "FORMAT", value_enum, default_value_t = Asked::Text)]
+    asked: Asked,
+    /// The same, as all but `plimsoll slo check` need to know it
+    #[arg(skip)]
     format: Format,
 }
 
+/// What `--format` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+enum Asked {
     Text,
     Json,
     /// SARIF 2.1.0, for code hosts: `plimsoll slo check` alone
     Sarif,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+impl From<Asked> for Format {
+    fn from(asked: Asked) -> Format {
+        match asked {
+            Asked::Text => Format::Text,
+            // What is said beside a SARIF file is for programs too.
+            Asked::Json | Asked::Sarif => Format::Json,
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -87,13 +108,13 @@ enum Command {
     /// Prepare the database
     #[command(subcommand)]
     Db(db::DbCommand),
-    /// Check, explain and test SLOs and rules, without Kafka and without a database
+    /// Check, explain and test SLOs and rules before they run, also on the records of the past; say how they stand
     #[command(subcommand)]
     Slo(slo::SloCommand),
 }
 
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Where help and errors go is clap's business; a closed pipe is none of ours.
@@ -101,6 +122,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { failure::USAGE } else { 0 });
         }
     };
+    cli.global.format = cli.global.asked.into();
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -112,7 +134,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: &Cli) -> Result<(), Failure> {
     let global = &cli.global;
-    if global.format == Format::Sarif && !matches!(cli.command, Command::Slo(slo::SloCommand::Check(_))) {
+    if global.asked == Asked::Sarif && !matches!(cli.command, Command::Slo(slo::SloCommand::Check(_))) {
         return Err(Failure::usage("--format sarif is for `plimsoll slo check`; use text or json here"));
     }
     match &cli.command {

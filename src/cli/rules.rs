@@ -55,7 +55,7 @@ pub fn run(global: &Global, command: &RulesCommand) -> Result<(), Failure> {
 
 fn show(version: i64, record: &RulesRecord, format: Format) {
     match format {
-        Format::Json | Format::Sarif => {
+        Format::Json => {
             println!("{}", serde_json::json!({"version": version, "rules": record.rules}))
         }
         Format::Text => {

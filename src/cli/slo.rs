@@ -1,7 +1,9 @@
 //! `plimsoll slo`
 
+mod backtest;
 mod check;
 mod explain;
+mod status;
 mod test;
 
 use clap::Subcommand;
@@ -13,6 +15,8 @@ pub enum SloCommand {
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Test(test::TestArgs),
+    Backtest(backtest::BacktestArgs),
+    Status(status::StatusArgs),
 }
 
 pub fn run(global: &Global, command: &SloCommand) -> Result<(), Failure> {
@@ -20,5 +24,7 @@ pub fn run(global: &Global, command: &SloCommand) -> Result<(), Failure> {
         SloCommand::Check(args) => check::run(global, args),
         SloCommand::Explain(args) => explain::run(global, args),
         SloCommand::Test(args) => test::run(global, args),
+        SloCommand::Backtest(args) => backtest::run(global, args),
+        SloCommand::Status(args) => status::run(global, args),
     }
 }

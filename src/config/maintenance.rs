@@ -33,7 +33,7 @@ pub fn maintenance(
 }
 
 /// A time of RFC 3339, in seconds since 1970.
-fn moment_s(node: &Node) -> Result<i64, Problem> {
+pub fn moment_s(node: &Node) -> Result<i64, Problem> {
     let text = text(node)?;
     let help = "write it like `2026-03-01T22:00:00Z`, or with an offset: `2026-03-01T22:00:00+01:00`";
     let at: jiff::Timestamp =

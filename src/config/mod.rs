@@ -17,7 +17,7 @@ mod field;
 mod folder;
 mod kind;
 mod level;
-mod maintenance;
+pub(crate) mod maintenance;
 mod manifest;
 mod name;
 mod properties;

@@ -9,7 +9,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -65,6 +67,67 @@ pub fn write_file(path: &Path, records: impl IntoIterator<Item = Generated>) -> 
     }
     out.flush().map_err(failed)?;
     Ok(written)
+}
+
+/// Reads a file line by line into memory that is used again: for files of many millions of records.
+pub struct FileReader {
+    path: PathBuf,
+    lines: BufReader<File>,
+    text: String,
+    line: u64,
+}
+
+/// A record whose payload is still in base64; its key is passed over.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileLine<'a> {
+    #[serde(borrow)]
+    pub topic: Cow<'a, str>,
+    pub partition: u32,
+    /// Milliseconds since 1970.
+    pub timestamp_ms: i64,
+    #[serde(rename = "key")]
+    _key: IgnoredAny,
+    #[serde(borrow)]
+    payload: Cow<'a, str>,
+}
+
+impl FileReader {
+    pub fn open(path: &Path) -> Result<FileReader, FileError> {
+        let file = File::open(path).map_err(|source| FileError::Io { path: path.to_owned(), source })?;
+        let lines = BufReader::with_capacity(1 << 18, file);
+        Ok(FileReader { path: path.to_owned(), lines, text: String::new(), line: 0 })
+    }
+
+    /// The next record; None at the end.
+    pub fn next_line(&mut self) -> Result<Option<FileLine<'_>>, FileError> {
+        self.text.clear();
+        let read = self.lines.read_line(&mut self.text);
+        let failed = |source| FileError::Io { path: self.path.clone(), source };
+        if read.map_err(failed)? == 0 {
+            return Ok(None);
+        }
+        self.line += 1;
+        let read = serde_json::from_str(&self.text);
+        read.map(Some).map_err(|error| FileError::Line {
+            path: self.path.clone(),
+            line: self.line,
+            detail: error.to_string(),
+        })
+    }
+
+    /// The error of a line that was read last.
+    pub fn wrong(&self, detail: String) -> FileError {
+        FileError::Line { path: self.path.clone(), line: self.line, detail }
+    }
+}
+
+impl FileLine<'_> {
+    /// Decodes the payload into `bytes`, which is cleared first; an error says what is wrong with it.
+    pub fn payload_into(&self, bytes: &mut Vec<u8>) -> Result<(), String> {
+        bytes.clear();
+        STANDARD.decode_vec(&*self.payload, bytes).map_err(|error| format!("payload is not base64: {error}"))
+    }
 }
 
 /// Reads a file record by record; an error is the last item to rely on.

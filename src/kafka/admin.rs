@@ -201,14 +201,38 @@ impl Admin {
         end: EndOf,
         timeout: Duration,
     ) -> Result<Vec<(TopicPartition, i64)>, KafkaError> {
-        if partitions.is_empty() {
-            return Ok(Vec::new());
-        }
         let (at, read_committed) = match end {
             EndOf::Earliest => (Offset::Beginning, true),
             EndOf::LatestCommitted => (Offset::End, true),
             EndOf::LatestUncommitted => (Offset::End, false),
         };
+        self.list_offsets(partitions, at, read_committed, timeout)
+    }
+
+    /// The first offset of each partition whose record is not older than `timestamp_ms` (since 1970); None where all
+    /// are. One request for all partitions; the answer is in the same order.
+    pub fn offsets_at(
+        &self,
+        partitions: &[TopicPartition],
+        timestamp_ms: i64,
+        timeout: Duration,
+    ) -> Result<Vec<(TopicPartition, Option<i64>)>, KafkaError> {
+        // Negative numbers ask for something else.
+        let at = Offset::Offset(timestamp_ms.max(0));
+        let found = self.list_offsets(partitions, at, true, timeout)?;
+        Ok(found.into_iter().map(|(partition, at)| (partition, (at >= 0).then_some(at))).collect())
+    }
+
+    fn list_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        at: Offset,
+        read_committed: bool,
+        timeout: Duration,
+    ) -> Result<Vec<(TopicPartition, i64)>, KafkaError> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for partition in partitions {
             list.add_partition_offset(&partition.topic, partition.partition, at)

@@ -87,7 +87,8 @@ impl<'a> Handle<'a> {
 /// An error code and the broker's or client's own words.
 pub(super) type AdminFailure = (Code, String);
 
-/// Offsets of each partition of `list`, whose offset fields hold what is asked: -1 the end, -2 the beginning.
+/// Offsets of each partition of `list`, whose offset fields hold what is asked: -1 the end, -2 the beginning, else the
+/// first record of a timestamp (ms since 1970) or after it, answered by -1 where there is none.
 pub(super) fn list_offsets(
     handle: Handle<'_>,
     list: &TopicPartitionList,

@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::slice;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -140,11 +141,12 @@ unsafe fn bytes<'a>(data: *const c_void, size: usize) -> Option<&'a [u8]> {
     Some(unsafe { slice::from_raw_parts(data.cast::<u8>(), size) })
 }
 
-/// A consumer and the queue its partitions are forwarded to.
+/// A consumer and the queue its partitions are forwarded to; several may share a consumer, each with partitions of
+/// its own.
 pub(super) struct QueuedConsumer<C: ConsumerContext + 'static> {
     // Before the consumer: a queue must be destroyed before the client it belongs to.
     queue: AppQueue,
-    consumer: BaseConsumer<C>,
+    consumer: Arc<BaseConsumer<C>>,
     buffer: Vec<*mut RDKafkaMessage>,
 }
 
@@ -163,7 +165,8 @@ impl Drop for AppQueue {
 }
 
 impl<C: ConsumerContext + 'static> QueuedConsumer<C> {
-    pub(super) fn new(consumer: BaseConsumer<C>) -> Result<QueuedConsumer<C>, KafkaError> {
+    pub(super) fn new(consumer: impl Into<Arc<BaseConsumer<C>>>) -> Result<QueuedConsumer<C>, KafkaError> {
+        let consumer = consumer.into();
         // SAFETY: the client is alive; the new queue is owned by `AppQueue` alone.
         let queue = unsafe { sys::rd_kafka_queue_new(consumer.client().native_ptr()) };
         let Some(queue) = NonNull::new(queue) else {

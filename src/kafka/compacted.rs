@@ -1,8 +1,9 @@
 //! Compacted topics read as the tables they are.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
 use super::admin::{Admin, EndOf};
@@ -37,7 +38,7 @@ pub fn read_whole(
     if offset_at(EndOf::Earliest)? >= end {
         return Ok(end); // empty: nothing would ever arrive to show a position
     }
-    let mut follower = Follower::start(connection, partition, Start::Beginning)?;
+    let mut follower = Follower::start(connection, partition, Start::Beginning, &[])?;
     let mut progress = (None, Instant::now());
     loop {
         follower.poll(WAIT, |record| {
@@ -61,6 +62,15 @@ pub fn read_whole(
     }
 }
 
+type Client = BaseConsumer<LogContext>;
+
+/// A client without a group.
+fn client(connection: &Connection, more: &[(&str, &str)]) -> Result<Arc<Client>, KafkaError> {
+    // librdkafka wants a group's name even to assign by hand. Nothing joins it and nothing is committed.
+    let fixed = [("group.id", "plimsoll-follower"), ("client.id", "plimsoll-follower")];
+    Ok(Arc::new(connection.consumer(&[&fixed, more].concat(), LogContext::default())?))
+}
+
 /// Follows one partition without a group.
 pub struct Follower {
     consumer: QueuedConsumer<LogContext>,
@@ -74,20 +84,40 @@ impl Follower {
         partition: TopicPartition,
         from: i64,
     ) -> Result<Follower, KafkaError> {
-        Follower::start(connection, partition, Start::At(from))
+        Follower::start(connection, partition, Start::At(from), &[])
     }
 
-    fn start(
+    /// `more` are settings of the client.
+    pub(super) fn start(
         connection: &Connection,
         partition: TopicPartition,
         start: Start,
+        more: &[(&str, &str)],
     ) -> Result<Follower, KafkaError> {
-        // librdkafka wants a group's name even to assign by hand. Nothing joins it and nothing is committed.
-        let fixed = [("group.id", "plimsoll-follower"), ("client.id", "plimsoll-follower")];
-        let consumer = QueuedConsumer::new(connection.consumer(&fixed, LogContext::default())?)?;
+        let client = client(connection, more)?;
+        let follower = Follower::on(&client, partition.clone(), start)?;
+        client.assign(&start_list(&[(partition, start)])?).map_err(failed("assigning"))?;
+        Ok(follower)
+    }
+
+    /// Several followers on one client, in the order of `starts`; each reads on its own, past the others or behind.
+    pub(super) fn start_all(
+        connection: &Connection,
+        starts: &[(TopicPartition, Start)],
+        more: &[(&str, &str)],
+    ) -> Result<Vec<Follower>, KafkaError> {
+        let client = client(connection, more)?;
+        let followers =
+            starts.iter().map(|(partition, start)| Follower::on(&client, partition.clone(), *start));
+        let followers = followers.collect::<Result<Vec<_>, _>>()?;
+        client.assign(&start_list(starts)?).map_err(failed("assigning"))?;
+        Ok(followers)
+    }
+
+    /// Nothing arrives before the partition is assigned.
+    fn on(client: &Arc<Client>, partition: TopicPartition, start: Start) -> Result<Follower, KafkaError> {
+        let consumer = QueuedConsumer::new(Arc::clone(client))?;
         consumer.forward(&partition.topic, partition.partition)?;
-        let list = start_list(&[(partition.clone(), start)])?;
-        consumer.consumer().assign(&list).map_err(failed("assigning"))?;
         Ok(Follower { consumer, slot: Slot::new(partition, start) })
     }
 
@@ -97,12 +127,22 @@ impl Follower {
         self.poll(Duration::ZERO, each)
     }
 
-    fn poll(&mut self, wait: Duration, mut each: impl FnMut(Record<'_>)) -> Result<usize, KafkaError> {
+    pub(super) fn poll(&mut self, wait: Duration, each: impl FnMut(Record<'_>)) -> Result<usize, KafkaError> {
+        self.poll_some(wait, BATCH, each)
+    }
+
+    /// Hands out `most` records at most.
+    pub(super) fn poll_some(
+        &mut self,
+        wait: Duration,
+        most: usize,
+        mut each: impl FnMut(Record<'_>),
+    ) -> Result<usize, KafkaError> {
         // Serves log lines; the records all go to the batch queue.
         let _ = self.consumer.consumer().poll(Duration::ZERO);
         let Follower { consumer, slot } = self;
         let (mut count, mut error) = (0, None);
-        consumer.read(wait, BATCH, |fetched| match fetched {
+        consumer.read(wait, most, |fetched| match fetched {
             Fetched::Record(record) => {
                 if slot.accept(record.offset) {
                     count += 1;
@@ -116,7 +156,7 @@ impl Follower {
         error.map_or(Ok(count), Err)
     }
 
-    fn position(&self) -> Result<Option<i64>, KafkaError> {
+    pub(super) fn position(&self) -> Result<Option<i64>, KafkaError> {
         let list = self.consumer.consumer().position().map_err(failed("reading positions"))?;
         let seen = list.find_partition(&self.slot.partition.topic, self.slot.partition.partition);
         let client = match seen.map(|element| element.offset()) {

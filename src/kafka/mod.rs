@@ -21,6 +21,7 @@ mod probe;
 mod producer;
 mod reader;
 mod slot;
+mod stretch;
 mod writer;
 
 use std::fmt;
@@ -37,6 +38,7 @@ pub use probe::{NextRecord, Probe};
 pub use producer::PlainProducer;
 pub use rdkafka::consumer::ConsumerGroupMetadata;
 pub use reader::{Assignor, GroupReader, ReaderEvent, ReaderOptions};
+pub use stretch::{Stretch, StretchRecord};
 pub use writer::{TransactionalWriter, WriterRecord};
 
 /// One partition of one topic; clones are cheap.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, Expected, LagSeries, Series};
-use super::{named, names, with_parts};
+use super::{alone, named, names, with_parts};
 use crate::config::Document;
 use crate::config::diagnostic::{Diagnostics, Place, Problem, suggestion};
 use crate::config::quantity::{duration_s, duration_us};
@@ -152,23 +152,6 @@ fn only_levels(nodes: &[Node], tested: &mut [AlertRule], diagnostics: &mut Diagn
     for rule in tested {
         rule.levels.retain(|level| named.iter().flatten().any(|name| *name == level.name));
     }
-}
-
-/// The tested rules, what they are made of and their sources; no hourly tables, for nobody reads them here.
-fn alone(rules: &Rules, tested: &[AlertRule]) -> Rules {
-    let needed = tested.iter().flat_map(|rule| with_parts(rules, rule));
-    let needed: BTreeSet<String> = needed.map(AlertRule::full_name).collect();
-    let mut alone = rules.clone();
-    alone.alerts.retain(|rule| needed.contains(&rule.full_name()));
-    for rule in &mut alone.alerts {
-        let tested = tested.iter().find(|tested| tested.full_name() == rule.full_name());
-        rule.levels = tested.map_or(std::mem::take(&mut rule.levels), |tested| tested.levels.clone());
-    }
-    let read: BTreeSet<String> =
-        alone.alerts.iter().flat_map(|rule| super::sources_of(rules, rule)).map(str::to_owned).collect();
-    alone.sources.retain(|source| read.contains(&source.name));
-    alone.sources.iter_mut().for_each(|source| source.rollups.clear());
-    alone
 }
 
 /// A rule over several sources is judged by the slowest, and one without events has no time at all.

@@ -17,9 +17,15 @@ pub enum Line<'a> {
 #[derive(Clone, Debug)]
 pub struct Comparison<'a> {
     pub lines: Vec<Line<'a>>,
+    shown: Shown,
+}
+
+/// What need not be said of each transition, because it is the same for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
     /// Times are shown without their date.
-    one_day: bool,
-    one_rule: bool,
+    pub one_day: bool,
+    pub one_rule: bool,
 }
 
 impl Line<'_> {
@@ -44,9 +50,14 @@ pub fn compare<'a>(case: &'a Case, observed: &'a [Observed]) -> Comparison<'a> {
     let missing = case.expected.iter().enumerate().filter(|(at, _)| !taken.contains(&Some(*at)));
     let mut lines: Vec<Line<'a>> = missing.map(|(_, expected)| Line::Missing(expected)).chain(came).collect();
     lines.sort_by_key(Line::at_s);
-    let day = |line: &Line<'_>| line.at_s().div_euclid(86_400);
-    let one_day = lines.windows(2).all(|pair| day(&pair[0]) == day(&pair[1]));
-    Comparison { one_day, one_rule: case.tested.len() == 1, lines }
+    let one_day = is_one_day(lines.iter().map(Line::at_s));
+    Comparison { shown: Shown { one_day, one_rule: case.tested.len() == 1 }, lines }
+}
+
+/// Whether all `seconds` are of one day of UTC.
+pub fn is_one_day(seconds: impl Iterator<Item = i64>) -> bool {
+    let days: Vec<i64> = seconds.map(|at_s| at_s.div_euclid(86_400)).collect();
+    days.windows(2).all(|pair| pair[0] == pair[1])
 }
 
 /// Finds a transition for the expectation `at`, moving others to what else meets them where that helps.
@@ -78,11 +89,13 @@ impl Comparison<'_> {
     /// A line as people read it.
     pub fn text(&self, line: &Line<'_>) -> String {
         match line {
-            Line::Met(came) | Line::Unexpected(came) => self.observed(came),
-            Line::Missing(expected) => self.expected(expected),
+            Line::Met(came) | Line::Unexpected(came) => self.shown.observed(came),
+            Line::Missing(expected) => self.shown.expected(expected),
         }
     }
+}
 
+impl Shown {
     fn time(&self, at_s: i64) -> String {
         let full = rfc3339(at_s.saturating_mul(SECOND_US));
         match (self.one_day, full.get(11..19)) {
@@ -105,7 +118,8 @@ impl Comparison<'_> {
         text.trim_end().into()
     }
 
-    fn observed(&self, came: &Observed) -> String {
+    /// A transition that came, as people read it.
+    pub fn observed(&self, came: &Observed) -> String {
         let mut text = format!("{} {:9}", self.time(came.at_s), came.transition.name());
         let mut add = |part: &str| text.push_str(&format!(" {part}"));
         add(&came.level);

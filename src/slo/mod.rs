@@ -1,18 +1,27 @@
 //! What people do with SLOs and rules before they trust them: have them explained, checked, and tested on made-up
-//! events by the very fold and shard that run.
+//! events, or on those of the past, by the very fold and shard that run.
 
+pub mod alarm;
+pub mod backtest;
 pub mod case;
 mod case_file;
 pub mod compare;
 pub mod condition;
 mod cost;
+pub mod curve;
+pub mod difference;
+pub mod evaluate;
 pub mod explain;
 pub mod finding;
+pub mod incident;
+pub mod ingest;
 mod lint;
 mod place;
+pub mod plot;
 pub mod rehearsal;
 pub mod sarif;
 pub mod span;
+mod stage;
 mod timing;
 mod traffic;
 mod wording;
@@ -92,4 +101,21 @@ fn sources_of<'a>(rules: &'a Rules, rule: &'a AlertRule) -> BTreeSet<&'a str> {
         }
     }
     names
+}
+
+/// The tested rules, what they are made of and their sources; no hourly tables, for nobody reads them here.
+pub fn alone(rules: &Rules, tested: &[AlertRule]) -> Rules {
+    let needed = tested.iter().flat_map(|rule| with_parts(rules, rule));
+    let needed: BTreeSet<String> = needed.map(AlertRule::full_name).collect();
+    let mut alone = rules.clone();
+    alone.alerts.retain(|rule| needed.contains(&rule.full_name()));
+    for rule in &mut alone.alerts {
+        let tested = tested.iter().find(|tested| tested.full_name() == rule.full_name());
+        rule.levels = tested.map_or(std::mem::take(&mut rule.levels), |tested| tested.levels.clone());
+    }
+    let read: BTreeSet<String> =
+        alone.alerts.iter().flat_map(|rule| sources_of(rules, rule)).map(str::to_owned).collect();
+    alone.sources.retain(|source| read.contains(&source.name));
+    alone.sources.iter_mut().for_each(|source| source.rollups.clear());
+    alone
 }

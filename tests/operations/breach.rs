@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use plimsoll::generate::Generated;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::facts::{Told, eventually, records};
@@ -56,6 +57,7 @@ fn an_error_spike_opens_and_resolves_exactly_once_everywhere() {
         let told = records(&deployment, "slo-breaches");
         (told.len() >= 2).then_some(())
     });
+    assert_open(&deployment, 2);
     // A crash in the middle of an episode: nothing may be said twice.
     replica.kill9();
     let mut replica = deployment.replica("one", &[]);
@@ -102,7 +104,17 @@ fn an_error_spike_opens_and_resolves_exactly_once_everywhere() {
     assert_eq!(ids.len(), told.len());
 
     assert_latest_state(&deployment, &told);
+    assert_open(&deployment, 0);
     assert_stored(&deployment, &mut replica, &told);
+}
+
+/// `slo status` says so, and its exit code.
+fn assert_open(deployment: &Deployment, count: usize) {
+    let output = deployment.command(&["slo", "status", "platform", "--format", "json"]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let open = status["open"].as_array().unwrap();
+    assert_eq!((open.len(), output.status.code()), (count, Some(i32::from(count > 0))), "{status}");
+    assert!(open.iter().all(|breach| breach["transition"] == "OPENED" && breach["resolved_at"].is_null()));
 }
 
 fn assert_headers(breach: &Told) {
@@ -160,7 +172,7 @@ fn assert_stored(deployment: &Deployment, replica: &mut crate::support::Replica,
     let query = "select episode_id, revision, transition from plimsoll.slo_breach_event";
     let events: BTreeSet<(String, i32, String)> =
         client.query(query, &[]).unwrap().iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
-    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
     let expected = told.iter().map(|breach| {
         let value = &breach.value;
         (text(&value["episode_id"]), value["revision"].as_i64().unwrap() as i32, text(&value["transition"]))

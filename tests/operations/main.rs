@@ -5,6 +5,7 @@ mod oracle;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backtest;
 mod breach;
 mod facts;
 mod incident;

@@ -62,7 +62,7 @@ impl Summary {
     pub fn print(&self, passage: &Passage, format: Format) {
         match format {
             Format::Text => say(self.text(passage).trim_end()),
-            Format::Json | Format::Sarif => say(self.json(passage)),
+            Format::Json => say(self.json(passage)),
         }
     }
 

@@ -11,7 +11,8 @@ use plimsoll::slo::traffic;
 use plimsoll::store::Store;
 use serde_json::json;
 
-use super::{Failure, Format, Global, say};
+use super::{Failure, Global, say};
+use crate::cli::Asked;
 
 /// Say everything that is wrong, or not what it seems, in sources, SLOs and rules
 ///
@@ -53,18 +54,18 @@ pub fn run(global: &Global, args: &CheckArgs) -> Result<(), Failure> {
     }
     let errors = findings.iter().filter(|finding| finding.weight == Weight::Error).count();
     let warnings = findings.len() - errors;
-    match global.format {
-        Format::Text => {
+    match global.asked {
+        Asked::Text => {
             findings.iter().for_each(say);
             say(format_args!("{errors} errors, {warnings} warnings; {rules} rules and objectives read"));
         }
-        Format::Json => say(json!({
+        Asked::Json => say(json!({
             "errors": errors,
             "warnings": warnings,
             "rules": rules,
             "findings": findings,
         })),
-        Format::Sarif => say(sarif(&findings, env!("CARGO_PKG_VERSION"))),
+        Asked::Sarif => say(sarif(&findings, env!("CARGO_PKG_VERSION"))),
     }
     match errors {
         0 => Ok(()),

@@ -35,7 +35,7 @@ pub fn run(global: &Global, args: &ExplainArgs) -> Result<(), Failure> {
             let texts: Vec<String> = explanations.iter().map(ToString::to_string).collect();
             say(texts.join("\n").trim_end());
         }
-        Format::Json | Format::Sarif => say(json!(explanations)),
+        Format::Json => say(json!(explanations)),
     }
     Ok(())
 }

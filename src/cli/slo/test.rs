@@ -78,13 +78,13 @@ pub fn run(global: &Global, args: &TestArgs) -> Result<(), Failure> {
         failed += usize::from(!comparison.is_equal());
         match global.format {
             Format::Text => tell(case, &rehearsed, &comparison),
-            Format::Json | Format::Sarif => records.push(record(case, &rehearsed, &comparison)),
+            Format::Json => records.push(record(case, &rehearsed, &comparison)),
         }
     }
     let passed = all.len() - failed;
     match global.format {
         Format::Text => say(format_args!("{passed} passed, {failed} failed")),
-        Format::Json | Format::Sarif => say(json!({"passed": passed, "failed": failed, "cases": records})),
+        Format::Json => say(json!({"passed": passed, "failed": failed, "cases": records})),
     }
     match failed {
         0 => Ok(()),

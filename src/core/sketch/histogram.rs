@@ -42,35 +42,36 @@ impl Histogram {
         if self.counts.is_empty() {
             self.counts.clone_from(&other.counts);
         } else if other.counts.len() * 8 < self.counts.len() {
-            other.counts.iter().for_each(|&(index, count)| self.add_count(index, count));
+            self.merge_few(&other.counts);
         } else {
             self.counts = merge_counts(&self.counts, &other.counts);
         }
     }
 
-    /// All of `parts` as one. Many that lie close together are added up by index: merging them one after the other
-    /// would copy the sum as often as there are parts.
-    pub fn sum_of(parts: &[&Histogram]) -> Histogram {
-        let indexes = parts.iter().flat_map(|part| part.counts.first().into_iter().chain(part.counts.last()));
-        let indexes = indexes.map(|&(index, _)| index);
-        let (first, last) = (indexes.clone().min().unwrap_or(0), indexes.max().unwrap_or(0));
-        let entries: usize = parts.iter().map(|part| part.counts.len()).sum();
-        let mut all = Histogram::default();
-        // Finding the place of one among the others costs as much as passing by many empty places.
-        if entries * 16 < usize::from(last - first) {
-            parts.iter().for_each(|part| all.merge(part));
-            return all;
+    /// Mostly there is nothing to insert, and what there is moves the rest but once.
+    fn merge_few(&mut self, few: &[(u16, u64)]) {
+        let mut new = Vec::new();
+        let mut at = 0;
+        for &(index, count) in few {
+            at += self.counts[at..].partition_point(|(known, _)| *known < index);
+            match self.counts.get_mut(at) {
+                Some((known, sum)) if *known == index => *sum += count,
+                Some(_) | None => new.push((index, count)),
+            }
         }
-        let mut by_index = vec![0u64; usize::from(last - first) + 1];
-        for part in parts {
-            part.counts.iter().for_each(|&(index, count)| by_index[usize::from(index - first)] += count);
+        if !new.is_empty() {
+            self.counts = merge_counts(&self.counts, &new);
         }
-        let counted = || parts.iter().filter(|part| !part.counts.is_empty());
-        all.min = counted().map(|part| part.min).min().unwrap_or(0);
-        all.max = counted().map(|part| part.max).max().unwrap_or(0);
-        all.sum = parts.iter().map(|part| part.sum).sum();
-        all.counts = (first..=last).zip(by_index).filter(|(_, count)| *count > 0).collect();
-        all
+    }
+
+    /// Of what a [`Moving`](super::moving::Moving) counted.
+    pub(super) fn of_counts(counts: Vec<(u16, u64)>, (min, max): (i64, i64), sum: i128) -> Histogram {
+        Histogram { counts, min, max, sum }
+    }
+
+    /// (index, count), ascending by index, no zero counts.
+    pub(super) fn counts(&self) -> &[(u16, u64)] {
+        &self.counts
     }
 
     pub fn count(&self) -> u64 {
@@ -275,16 +276,6 @@ mod tests {
             let all: Vec<i64> = a.iter().chain(&b).copied().collect();
             prop_assert_eq!(&left, &of(&all));
             prop_assert_eq!(&right, &left);
-        }
-
-        #[test]
-        fn many_are_summed_as_they_are_merged(parts in prop::collection::vec(values(), 0..6), near in any::<bool>()) {
-            let limit = if near { 300 } else { i64::MAX };
-            let parts: Vec<Histogram> =
-                parts.iter().map(|part| of(&part.iter().map(|value| value % limit).collect::<Vec<_>>())).collect();
-            let mut merged = Histogram::default();
-            parts.iter().for_each(|part| merged.merge(part));
-            prop_assert_eq!(Histogram::sum_of(&parts.iter().collect::<Vec<_>>()), merged);
         }
 
         #[test]

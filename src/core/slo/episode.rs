@@ -330,7 +330,8 @@ mod tests {
         let mut announced = Vec::new();
         told(&mut announced, &[episode(100, Some(160))], Some(&episode(190, None)), 185, 195);
         let open = episode(100, None);
-        let computed = Computed { closed: &[], open: Some(&open), settled_s: 185, judged_s: 195 };
+        let judging = Judging { settled_s: 185, judged_s: 195 };
+        let computed = Computed { closed: &[], open: Some(&open), again: None, judging };
         let changes = reconcile(&mut announced, &mut Vec::new(), computed);
         assert_eq!(said(&changes), [(Transition::Retracted, 190, 1), (Transition::Updated, 100, 2)]);
         assert_eq!(changes.iter().map(|change| change.is_latest).collect::<Vec<_>>(), [false, true]);

@@ -11,5 +11,6 @@ pub mod reading;
 pub mod score;
 pub mod slices;
 pub mod sliding;
+mod sliding_values;
 pub mod standing;
 pub mod watch;

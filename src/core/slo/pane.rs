@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::budget::period_width_s;
 use super::hours::WIDTH_S;
+use super::sliding_values::SlidingValues;
 use crate::core::alert::AlertRule;
 use crate::core::fold::add_cell;
 use crate::core::partial::CellsDelta;
@@ -92,6 +93,8 @@ pub struct Panes {
     last_seconds: Vec<(u16, i64)>,
     /// Earliest second with an event, kept or not.
     first_second: Option<i64>,
+    #[serde(skip)]
+    sliding: SlidingValues,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +118,7 @@ impl Panes {
             return;
         }
         self.first_second = Some(self.first_second.map_or(second, |earlier| earlier.min(second)));
+        self.sliding.add(second, &delta.values);
         for &(width, _) in &resolution.tiers {
             let pane = self.tiers.entry(width).or_default().entry(floor_to(second, width)).or_default();
             delta.cells.iter().for_each(|&(cell, count)| add_cell(&mut pane.cells, cell, count));
@@ -139,9 +143,11 @@ impl Panes {
 
     /// All values of one measured field over `[start, end)`.
     pub fn values(&self, width: i64, start: i64, end: i64, measured: usize) -> Histogram {
-        let mut parts = Vec::new();
-        self.each_pane(width, start, end, |pane| parts.extend(pane.values.get(measured)));
-        Histogram::sum_of(&parts)
+        self.sliding.values(measured, width, (start, end), |width, start, end, each| {
+            self.each_pane(width, start, end, |pane| {
+                pane.values.get(measured).into_iter().for_each(&mut *each);
+            });
+        })
     }
 
     /// The panes that make up `[start, end)`: as coarse as `width` where they can be, ever finer towards the end.
@@ -191,6 +197,10 @@ impl Panes {
     /// Drops what is behind `watermark_s` by more than its width is kept, and widths no longer asked for.
     pub fn forget(&mut self, resolution: &Resolution, watermark_s: i64) {
         self.tiers.retain(|width, _| resolution.tiers.iter().any(|(kept, _)| kept == width));
+        self.sliding.forget(|width| {
+            let tier = resolution.tiers.iter().find(|(kept, _)| *kept == width);
+            tier.map(|(_, keep_s)| watermark_s.saturating_sub(*keep_s))
+        });
         for &(width, keep_s) in &resolution.tiers {
             if let Some(tier) = self.tiers.get_mut(&width) {
                 while let Some(entry) = tier.first_entry().filter(|e| e.key() + width <= watermark_s - keep_s)
@@ -210,6 +220,7 @@ impl Panes {
 
     /// Rewrites every pane, when a change of rules gives bits and values another place.
     pub fn adopt(&mut self, from: &Cells, to: &Cells) {
+        self.sliding.clear();
         for pane in self.tiers.values_mut().flat_map(BTreeMap::values_mut) {
             let Pane { cells, values } = std::mem::take(pane);
             let pane_now = CellsDelta { cells, values, exemplars: Vec::new() };
@@ -291,6 +302,34 @@ mod tests {
         panes.forget(&resolution, 1_000);
         let last = |before_s, cell| panes.last_second(before_s, &CellSet::of(1, |of| of == cell));
         assert_eq!((last(1_000, 0), last(1_000, 1), last(107, 0)), (Some(107), Some(100), None));
+    }
+
+    #[test]
+    fn values_that_slide_are_those_put_together_anew() {
+        let resolution = Resolution { tiers: vec![(1, 100), (10, 400)] };
+        let (mut panes, mut draw) = (Panes::default(), 1u64);
+        let mut next = |below: u64| {
+            draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (draw >> 33) % below
+        };
+        for second in 0..2_000 {
+            // Mostly now, sometimes late; some seconds have nothing.
+            for at in [second, second - next(90) as i64] {
+                let mut values = Histogram::default();
+                (0..next(3)).for_each(|_| values.record(next(5_000) as i64));
+                panes.add(&resolution, at, &CellsDelta { values: vec![values], ..one(&[(0, 1)]) });
+            }
+            // Two windows, settled and early, and a jump back now and then.
+            for (window_s, end) in
+                [(300, second - 3), (330, second - 3), (300, second), (300, second - next(60) as i64)]
+            {
+                let start = floor_to(end - window_s, 10);
+                let mut fresh = panes.clone();
+                fresh.sliding.clear();
+                assert_eq!(panes.values(10, start, end, 0), fresh.values(10, start, end, 0), "to {end}");
+            }
+            panes.forget(&resolution, second - 3);
+        }
     }
 
     #[test]
