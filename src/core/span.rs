@@ -87,4 +87,26 @@ mod tests {
         assert!(to - from <= 500, "{from}..{to}");
         assert_eq!(spans.offsets(50_000 * SECOND_US, 50_001 * SECOND_US), None);
     }
+
+    #[test]
+    fn a_span_reaches_from_its_earliest_event_to_its_latest() {
+        let mut spans = Spans::default();
+        spans.add(0, 0, 10, 100, 200);
+        spans.add(SECOND_US, 10, 20, 50, 60);
+        assert_eq!(spans.offsets(50, 51), Some((0, 20)));
+        assert_eq!((spans.offsets(0, 50), spans.offsets(200, 300)), (None, Some((0, 20))));
+        assert_eq!(spans.offsets(201, 300), None);
+    }
+
+    #[test]
+    fn a_day_of_spans_is_kept() {
+        let mut spans = Spans::default();
+        for minute in 0..3_000 {
+            let at_us = 60 * minute * SECOND_US;
+            spans.add(at_us, minute, minute + 1, at_us, at_us);
+        }
+        assert_eq!((spans.coarse.len(), spans.fine.len()), (COARSE_MAX, FINE_MAX));
+        assert_eq!(spans.offsets(0, 60 * 1_000 * SECOND_US), None);
+        assert!(spans.offsets(60 * 1_600 * SECOND_US, 60 * 1_601 * SECOND_US).is_some());
+    }
 }

@@ -44,6 +44,8 @@ fn a_budget_is_below_its_share_once_the_bad_ones_say_so() {
     let opened = world.breaches().next().unwrap();
     let left = opened.budget.as_ref().unwrap();
     assert_eq!(left.remaining_billionths, BILLION - 566_037_736, "6 of the 10.6 that 1060 events allow");
+    // 3,600 s before 106, and back to a whole minute.
+    assert_eq!(left.period_s, 3_646);
     assert_eq!(left.exhausts_at_s, None, "6 of the last 1060 are fewer than 1 %");
 }
 

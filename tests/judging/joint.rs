@@ -194,6 +194,34 @@ fn a_score_goes_on_without_a_lag_that_nobody_speaks_of() {
     assert_eq!(world.told("test/score"), expected);
 }
 
+/// Requests are read two thousand seconds behind: the lag of that time is still known. It is 60 s from 50 to 99.
+#[test]
+fn a_score_of_the_past_is_made_of_the_lags_of_that_time() {
+    let failed = vec![feed("request-log", status_at_least(500))];
+    let failed = rule("failed", RuleKind::Ratio, failed, level(Side::Above, BILLION, 300));
+    let part = |rule: &str, zero| Part {
+        rule: rule.into(),
+        weight_millionths: 1_000_000,
+        full_billionths: 0,
+        zero_billionths: zero,
+    };
+    let parts = vec![part("test/failed", BILLION / 2), part("test/lag", 60 * BILLION)];
+    let composite = Composite { parts, min_weight_billionths: BILLION };
+    let below = level(Side::Below, BILLION * 8 / 10, 10);
+    let score = rule("score", RuleKind::Composite(composite), Vec::new(), below);
+    let mut world = World::new(vec![failed, lag_rule(LagUnit::Seconds, 100), score]);
+    for now_s in 0..2_200 {
+        world.lag("consumer", 0, if (50..100).contains(&now_s) { 60 } else { 0 });
+        if now_s >= 2_000 {
+            world.requests(now_s - 2_000, 200, 1);
+        }
+        world.tick();
+    }
+    // The sample of a second stands at its end.
+    let expected = [("OPENED", "critical".to_owned(), 51), ("RESOLVED", "critical".to_owned(), 111)];
+    assert_eq!(world.told("test/score"), expected);
+}
+
 /// The heavier part is silent: what is left weighs a quarter, which is too little to score.
 #[test]
 fn a_score_of_too_little_is_none() {

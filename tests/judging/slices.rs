@@ -109,3 +109,36 @@ fn slices_begin_with_the_first_event_even_when_it_comes_late() {
     let [hour] = hours(&world)[..] else { panic!("one hour") };
     assert_eq!((hour.slice_bad_billionths, hour.slice_good_billionths), (0, 58 * 1_000_000_000));
 }
+
+/// Slices are corrected for as long as breaches are, a quarter of an hour; the seconds they were made of are gone then.
+#[test]
+fn events_later_than_breaches_are_corrected_leave_slices_as_they_are() {
+    let mut world = World::new(vec![uptime(EmptySlice::Bad, 100)]);
+    for at_s in 0..4_000 {
+        world.requests(at_s, 200, 1);
+        if at_s == 3_800 {
+            world.requests(1_000, 500, 10);
+        }
+        world.tick();
+    }
+    let [before, after] = hours(&world)[..] else { panic!("told twice: {}", hours(&world).len()) };
+    assert_eq!((before.total, after.total), (3_600, 3_610));
+    assert_eq!((after.slice_bad_billionths, after.slice_good_billionths), (0, 60 * 1_000_000_000));
+}
+
+/// An event of second 1,000 comes at 7,000; nothing else after 3,000.
+#[test]
+fn hours_are_corrected_for_two_hours_and_silent_ones_are_not_told() {
+    let mut world = World::new(vec![uptime(EmptySlice::Skipped, 100)]);
+    for at_s in 0..7_300 {
+        if at_s < 3_000 {
+            world.requests(at_s, 200, 1);
+        }
+        if at_s == 7_000 {
+            world.requests(1_000, 200, 5);
+        }
+        world.tick();
+    }
+    let told: Vec<_> = hours(&world).iter().map(|hour| (hour.stamp.revision, hour.total)).collect();
+    assert_eq!(told, [(0, 3_000), (1, 3_005)]);
+}

@@ -225,6 +225,28 @@ fn silence_is_counted_from_the_last_event_of_a_group_however_long() {
     assert_eq!(told(&by_host, later, 130), Vec::<String>::new());
 }
 
+/// Periods that begin within the panes counts are kept in: at seven past, and at half past once the clocks, put on by
+/// half an hour at 600, show it.
+#[test]
+fn a_period_may_begin_at_any_minute() {
+    let start_s = START_US / SECOND_US;
+    let rule = |shown_s: i64, clocks: Vec<(i64, i64)>| {
+        let calendar = Calendar::new(wall_of(start_s + shown_s), Unit::Hour, 1, Clocks(clocks));
+        let promise = Promise { period: Period::Calendar(calendar), ..Promise::of(500_000_000) };
+        ask(What::Budget(promise), vec![Level { above: false, ..level("high", 500, 3_600) }], 0)
+    };
+    let failing = |from_s: i64, to_s: i64| {
+        let good = (0..to_s / 20).map(|n| at(20 * n, 200));
+        good.chain(steady(from_s..from_s + 40, 1, 1)).collect::<Vec<Hit>>()
+    };
+    // More than a quarter of those since the period began are bad up to the end, but no quarter of the hour.
+    let said = "high from 431, opened 431, open";
+    assert_eq!(told(&rule(420, vec![(0, 0)]), failing(430, 700), 700), [said]);
+    let said = "high from 1811, opened 1811, open";
+    let clocks = vec![(0, 37_800), (start_s + 600, 39_600)];
+    assert_eq!(told(&rule(37_800, clocks), failing(1_810, 3_650), 3_650), [said]);
+}
+
 /// At 3,600 the clocks are put back from four to three, so the hour that began at three lasts for two.
 #[test]
 fn an_hour_that_comes_twice_is_one_period_of_a_budget() {

@@ -9,9 +9,13 @@ use plimsoll::generate::{PerTopic, Volume, WorkloadOptions};
 use plimsoll::wire::output::OutputRecord;
 use std::collections::BTreeMap;
 
+use super::asks::{Ask, By, Feed, What};
 use super::evaluation::{Evaluator, OPTIONS, evaluate};
+use super::hits::{BILLION, Hit, Which, arrivals, rules_of};
+use super::oracle::Level;
+use super::scenario::hit;
 use super::simulation::{Chance, Ingest, Setup};
-use super::workload::{HOUR_US, MINUTE_US, START_US, generated, with_alerts};
+use super::workload::{HOUR_US, MINUTE_US, SECOND_US, START_US, generated, with_alerts};
 
 /// Few events make an answer, so that sparse groups open and close, are forgotten and come back.
 const ALERTS: &str = r#"
@@ -178,4 +182,100 @@ fn crashes_change_nothing() {
         assert_eq!(evaluator.shard.open_episodes(), whole.shard.open_episodes());
     }
     assert!(crashes > 20 && restored > 20, "{crashes} crashes, {restored} restored a checkpoint");
+}
+
+/// Rules that fill more than one record; and one on how long hits took, whose counts of a host do the same.
+fn large_rules() -> Rules {
+    let level = Level {
+        name: "high".into(),
+        above: true,
+        threshold_billionths: 200 * BILLION,
+        window_s: 60,
+        short_window_s: None,
+        for_s: 0,
+        min_events: 0,
+        min_bad: 0,
+        min_coverage_billionths: 0,
+    };
+    let took = Ask {
+        name: "took".into(),
+        what: What::Took(900_000),
+        feeds: vec![Feed { source: 0, filter: Which::All, bad: Which::None }],
+        by: vec![By::Host],
+        levels: vec![level],
+        hold_s: 5,
+        no_data_after_s: 30,
+        correct_within_s: 600,
+    };
+    let lag = |at: usize| Ask {
+        name: format!("lag-{at:03}"),
+        what: What::Lag { in_messages: true },
+        by: Vec::new(),
+        ..took.clone()
+    };
+    // Each keeps the values of what it counts.
+    let took =
+        [Which::All, Which::NotMissing, Which::On("ash")].into_iter().enumerate().map(|(at, filter)| {
+            let feeds = vec![Feed { filter, ..took.feeds[0] }];
+            Ask { name: format!("took-{at}"), feeds, ..took.clone() }
+        });
+    let asks: Vec<Ask> = (0..100).map(lag).chain(took).collect();
+    let mut rules = rules_of(&asks, SECOND_US, 2 * SECOND_US);
+    rules.alerts.iter_mut().for_each(|rule| rule.summary = Some("{value}".repeat(500)));
+    rules
+}
+
+/// One host is busy for a while and then gone, another goes on.
+fn large_log() -> Vec<Vec<u8>> {
+    let took = |second: i64, n: i64| {
+        let at_us = START_US + second * SECOND_US;
+        let took_us = 1_000 + (second * 7_919 + n * 104_729) % 399_000;
+        Hit { took_us: Some(took_us), ..hit(0, 0, at_us) }
+    };
+    let busy = (0..700).flat_map(|second| (0..90).map(move |n| took(second, n)));
+    let other = (0..1_700).step_by(5).map(|second| Hit { host: "elm", ..took(second, 0) });
+    let hits: Vec<Hit> = busy.chain(other).collect();
+    let setup = Setup { seed: 1, workers: 1, shards: 1, partitions: 1, mishaps: false };
+    let mut ingest = Ingest::new(setup, large_rules(), &arrivals(&hits), START_US);
+    ingest.run(START_US + 1_700 * SECOND_US, 60 * SECOND_US);
+    ingest.catch_up();
+    ingest.logs.remove(0)
+}
+
+/// Pieces are written, counted, cut short by a crash, overwritten by fewer, and swept away as whole entries are.
+#[test]
+fn crashes_change_nothing_of_what_is_cut_into_pieces() {
+    let log = large_log();
+    let mut whole = Evaluator::new(Shard::new(0, OPTIONS));
+    let expected: Vec<Vec<OutputRecord>> =
+        (0..).zip(&log).map(|(offset, record)| whole.apply(offset, record)).collect();
+    let (mut restored, mut most) = (0, 0);
+    for seed in 1..=1 {
+        let mut chance = Chance::new(seed);
+        let mut changelog = Changelog::default();
+        let (mut evaluator, mut checkpointer) = changelog.restore();
+        loop {
+            let offset = (evaluator.shard.version() + 1) as usize;
+            let Some(record) = log.get(offset) else { break };
+            let said = evaluator.apply(offset as i64, record);
+            assert!(said == expected[offset], "P3: seed {seed}, offset {offset}: said otherwise");
+            if chance.percent(50) {
+                checkpointer.begin(&mut evaluator.shard).expect("a state that encodes");
+            }
+            for _ in 0..chance.below(10) {
+                changelog.write(checkpointer.next_slice(1));
+            }
+            most = most.max(changelog.0.len());
+            if chance.percent(15) {
+                (evaluator, checkpointer) = changelog.restore();
+                restored += u32::from(evaluator.shard.version() > 0);
+            }
+        }
+        checkpoint(&mut evaluator, &mut checkpointer, &mut changelog);
+        let (again, _) = changelog.restore();
+        assert_eq!(again.shard.version(), evaluator.shard.version());
+        // The rules, and the host that goes on: in either slot.
+        assert!(most >= 9 && changelog.0.len() < 7, "{} of {most} records left", changelog.0.len());
+    }
+    assert!(restored > 3, "{restored} restored a checkpoint");
 }

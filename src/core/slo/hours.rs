@@ -128,6 +128,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_hour_adds_up_what_is_known_and_holds_the_last_value() {
+        let reading = |verdict, value_billionths| Reading { verdict, value_billionths };
+        let (off, mut on) = (Latch::default(), Latch::default());
+        on.crossed = true;
+        let mut hour = RuleHourStats::default();
+        hour.add(reading(Verdict::Crossed, Some(7)), &[on, on]);
+        hour.add(reading(Verdict::NotCrossed, None), &[off, on]);
+        hour.add(reading(Verdict::Unknown, Some(100)), &[off, off]);
+        let values = ValueStats { min_billionths: 7, max_billionths: 7, sum_billionths: 14 };
+        assert_eq!((hour.values, hour.known_seconds), (Some(values), 2));
+        assert_eq!(hour.level_seconds, [1, 1], "the gravest that is crossed alone");
+    }
+
+    #[test]
+    fn slices_of_an_hour_are_told_in_seconds() {
+        let slices = Sum { bad: SLICE / 2, total: 3 * SLICE };
+        assert_eq!(SloHourCounts { slices, ..SloHourCounts::default() }.slice_seconds(300), 900);
+    }
+
+    #[test]
     fn an_hour_is_told_once_and_again_when_it_changes() {
         let mut told = Hours::default();
         assert_eq!(

@@ -60,3 +60,20 @@ impl Samples {
         self.seconds = self.seconds.split_off(&before_s);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_late_of_one_partition_changes_the_newest_second() {
+        let sample = |partition, messages| LagSample { partition, messages, behind_us: 1 };
+        let mut samples = Samples::default();
+        samples.take(10, &[sample(0, 7)]);
+        samples.take(8, &[sample(1, 5)]);
+        assert_eq!(samples.at(11).map(|behind| behind.messages), Some(12));
+        assert_eq!((samples.at(10), samples.newest_second()), (None, Some(10)));
+        // The sample of second 8 holds up to 38.
+        assert_eq!((samples.at(38).is_some(), samples.at(39).is_some()), (true, false));
+    }
+}

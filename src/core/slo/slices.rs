@@ -158,4 +158,27 @@ mod tests {
         let expected = down(86_400, 180_000) + (199_980 - 180_000) / 60;
         assert_eq!(slices.sum(86_400, 86_400, 200_000).bad, expected * SLICE);
     }
+
+    #[test]
+    fn what_a_window_may_still_need_is_kept() {
+        const DAY_S: i64 = 86_400;
+        const CORRECT_S: i64 = 900;
+        let down = |minute: i64| minute % 7 == 0;
+        let content = |start: i64, _| Sum { bad: u64::from(down(start / 60)) * 10, total: 10 };
+        let mut slices = Slices::default();
+        // The last one to be judged again is a minute before midnight.
+        let watermark_s = 40 * DAY_S - 60 + CORRECT_S;
+        for at_s in (0..watermark_s).step_by(21_600).chain([watermark_s]) {
+            slices.advance(MINUTES, 0, at_s, None, content);
+            slices.forget(30 * DAY_S, CORRECT_S, at_s);
+        }
+        let end_s = watermark_s - CORRECT_S;
+        for window_s in [600, 3_600, 107_940, 108_000, 7 * DAY_S, 30 * DAY_S - 60, 30 * DAY_S] {
+            let width_s = crate::core::slo::pane::pane_width_s(window_s);
+            let start_s = floor_to(end_s - window_s, width_s);
+            let expected = (start_s / 60..end_s / 60).filter(|minute| down(*minute)).count() as u64;
+            assert_eq!(slices.sum(width_s, start_s, end_s).bad, expected * SLICE, "{window_s} s");
+        }
+        assert!(slices.tiers[&60].len() < 2_000, "minutes are not kept for a month");
+    }
 }
