@@ -5,7 +5,7 @@ use super::histogram::Histogram;
 /// Counts of so many indices stand together.
 const BLOCK: usize = 1 << 10;
 
-/// Counts by index in blocks, of which only those that ever held something exist: adding and taking off cost as much as
+/// Counts by index in blocks, of which only those that hold something exist: adding and taking off cost as much as
 /// what is added, however many values there are.
 #[derive(Clone, Debug, Default)]
 pub struct Moving {
@@ -36,6 +36,9 @@ impl Moving {
             let block = self.block(index);
             block.counts[usize::from(index) % BLOCK] -= count;
             block.total -= count;
+        }
+        for block in &mut self.blocks {
+            block.take_if(|block| block.total == 0);
         }
     }
 
