@@ -60,6 +60,8 @@ spec:
 #[derive(Default)]
 struct Latencies {
     ratio_s: Vec<f64>,
+    /// The slowest RATIO so far: wait, when it opened, and its value.
+    slowest: (f64, String),
     count_s: Vec<f64>,
     due_s: BTreeMap<String, f64>,
 }
@@ -68,6 +70,7 @@ impl Latencies {
     /// Counts from now on; what is due goes on.
     fn start_over(&mut self) {
         self.ratio_s.clear();
+        self.slowest = (0.0, String::new());
         self.count_s.clear();
     }
 
@@ -77,7 +80,13 @@ impl Latencies {
         }
         if breach["rule"]["kind"] == "RATIO" {
             let opened: jiff::Timestamp = breach["opened_at"].as_str().unwrap().parse().unwrap();
-            self.ratio_s.push(read_s - opened.as_microsecond() as f64 / 1e6);
+            let waited_s = read_s - opened.as_microsecond() as f64 / 1e6;
+            self.ratio_s.push(waited_s);
+            if waited_s > self.slowest.0 {
+                let value = breach["windows"][0]["value"].as_str().unwrap_or("none");
+                let judged = breach["evaluated_at"].as_str().unwrap_or("never");
+                self.slowest = (waited_s, format!("opened {opened}, told of {judged}, {value} of 0.2"));
+            }
         } else if let Some(due_s) = self.due_s.remove(breach["labels"]["service"].as_str().unwrap()) {
             self.count_s.push(read_s - due_s);
         }
@@ -141,6 +150,7 @@ fn main() {
     println!("| peak memory | {} MiB |", peak_kib / 1024);
     println!("| transactions aborted | {:.0} |", total(&metrics, "plimsoll_transactions_aborted_total"));
     println!("| RATIO readable after the crossing second ends | {} |", quantiles(&latencies.ratio_s));
+    println!("| the slowest RATIO | {} |", latencies.slowest.1);
     println!("| COUNT readable after the crossing event was due | {} |", quantiles(&latencies.count_s));
     assert!(replica.terminate(Duration::from_secs(5)).success());
 }
