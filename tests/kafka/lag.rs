@@ -290,7 +290,10 @@ fn what_ingest_has_not_read_is_looked_up() {
         };
         sampled.samples.iter().map(|s| (s.partition, (s.messages, age_s(s)))).collect()
     };
-    assert_eq!(sample(), [(0, (52, 50)), (1, (0, 0)), (2, (92, 90))].into());
+    // A broker that is busy may leave one unanswered; the next time it is asked again.
+    let deadline = Instant::now() + WAIT;
+    let whole = std::iter::repeat_with(&mut sample).find(|told| told.len() == 3 || Instant::now() > deadline);
+    assert_eq!(whole, Some([(0, (52, 50)), (1, (0, 0)), (2, (92, 90))].into()));
     commit(&connection, &group, &topic, &[(2, 101)]);
     assert_eq!(sample()[&2], (1, 90), "it moved: the age stands until the next look");
     held[2].read(Span { first: 102, last: 102, timestamp_ms: 0 });
