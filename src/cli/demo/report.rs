@@ -138,10 +138,11 @@ fn short(text: &str) -> &str {
     }
 }
 
-/// `38.83 %` for a share, else the number with its unit.
+/// `38.83 %` for a share, a count as it is, else the number with its unit.
 fn measured(value: &str, unit: &str) -> String {
     match (unit, value.parse::<f64>()) {
         ("ratio", Ok(share)) => format!("{:.2} %", share * 100.0),
+        ("1", _) => short(value).to_owned(),
         _ => format!("{} {unit}", short(value)),
     }
 }
@@ -201,6 +202,7 @@ mod tests {
         assert_eq!((short("7.500"), short("1.9.0"), short("100"), short("")), ("7.5", "1.9.0", "100", ""));
         assert_eq!(measured("0.388349514", "ratio"), "38.83 %");
         assert_eq!(measured("250.000", "ms"), "250 ms");
+        assert_eq!(measured("21.000000000", "1"), "21");
         assert_eq!(labels("{\"team\": \"platform\", \"service\": \"web\"}"), " service=web team=platform");
     }
 
