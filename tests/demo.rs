@@ -8,7 +8,7 @@ fn demo(arguments: &[&str]) -> Output {
 
 #[test]
 fn a_breach_opens_and_resolves_and_every_source_has_rows() {
-    let output = demo(&["--for", "25s", "--rate", "1800", "--speed", "180"]);
+    let output = demo(&["--for", "45s", "--rate", "1200", "--speed", "100"]);
     let said = String::from_utf8(output.stdout).unwrap();
     let complaints = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{complaints}\n{said}");

@@ -15,8 +15,10 @@ use super::pane::SNAPSHOT_EVERY_S;
 use super::reading::{Reading, worse};
 use crate::core::output::ResolveReason;
 
-/// Seconds late events are gathered for.
+/// Seconds of log time late events are gathered for.
 const CORRECT_EVERY_S: i64 = 10;
+/// The same of event time, which on a replay passes faster: each time minutes are judged again.
+const CORRECT_EVERY_EVENT_S: i64 = 60;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
@@ -77,7 +79,8 @@ impl Corrected {
 
     /// Whether by `now` it is time again.
     pub fn is_due(self, now: Corrected) -> bool {
-        now.watermark_s - self.watermark_s >= CORRECT_EVERY_S || now.log_s - self.log_s >= CORRECT_EVERY_S
+        now.watermark_s - self.watermark_s >= CORRECT_EVERY_EVENT_S
+            || now.log_s - self.log_s >= CORRECT_EVERY_S
     }
 }
 
