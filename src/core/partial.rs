@@ -87,12 +87,11 @@ impl CellsDelta {
             to.measured.iter().position(|m| m.name == name).map(|at| at as u16)
         };
         for exemplar in &self.exemplars {
-            let measured = match exemplar.measured {
+            let measured = exemplar.measured.and_then(|(at, value)| Some((place(at)?, value)));
+            if measured.is_some() != exemplar.measured.is_some() {
                 // Nobody looks at that value any more.
-                Some((at, _)) if place(at).is_none() => continue,
-                Some((at, value)) => place(at).map(|at| (at, value)),
-                None => None,
-            };
+                continue;
+            }
             let cell = move_cell(exemplar.cell, &from.atoms, &to.atoms);
             let moved = Exemplar { measured, cell, trace_id: None, ..*exemplar };
             add_exemplar(&mut exemplars, moved, || exemplar.trace_id.clone());

@@ -111,6 +111,11 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// Whether it counts in a projection.
+    fn counts_in(&self, projection: usize) -> bool {
+        self.feeds.iter().any(|feed| feed.projection == projection)
+    }
+
     /// Whether any of the cells counts for it.
     pub fn counts_any(&self, cells: &[(u16, u64)]) -> bool {
         self.feeds.iter().any(|feed| cells.iter().any(|&(cell, _)| feed.tallies.total.has(cell)))
@@ -159,11 +164,11 @@ impl Plan {
         for (at, projection) in projections.iter_mut().enumerate() {
             let joint = |rule: &usize| !rules.alerts[*rule].has_own_groups() && reads(&watched, *rule, at);
             projection.joint = (0..watched.len()).filter(joint).collect();
-            let grows =
-                |rule: &usize| rules.alerts[*rule].has_own_groups() && rules.alerts[*rule].only_grows();
-            let own = (0..watched.len())
-                .filter(|rule| watched[*rule].feeds.iter().any(|feed| feed.projection == at));
-            projection.growing = own.filter(grows).collect();
+            let grows = |rule: &usize| {
+                let of = &rules.alerts[*rule];
+                watched[*rule].counts_in(at) && of.has_own_groups() && of.only_grows()
+            };
+            projection.growing = (0..watched.len()).filter(grows).collect();
         }
         Ok(Plan { version, rules, projections, watched })
     }
@@ -188,8 +193,7 @@ impl Plan {
 
     /// Rules that read this projection, with their index in `rules.alerts`.
     pub fn rules_of(&self, projection: usize) -> impl Iterator<Item = (usize, &Watched)> {
-        let reads = move |watched: &Watched| watched.feeds.iter().any(|feed| feed.projection == projection);
-        self.watched.iter().enumerate().filter(move |(_, watched)| reads(watched))
+        self.watched.iter().enumerate().filter(move |(_, watched)| watched.counts_in(projection))
     }
 
     /// The same, and the rules that score those.
@@ -201,8 +205,7 @@ impl Plan {
 /// Whether a rule counts in a projection, or scores one that does.
 fn reads(all: &[Watched], rule: usize, projection: usize) -> bool {
     let watched = &all[rule];
-    watched.feeds.iter().any(|feed| feed.projection == projection)
-        || watched.parts.iter().any(|&part| reads(all, part, projection))
+    watched.counts_in(projection) || watched.parts.iter().any(|&part| reads(all, part, projection))
 }
 
 /// An hourly table as one version of the rules has it.

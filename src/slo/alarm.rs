@@ -14,6 +14,8 @@ pub struct Told {
     pub observed: Observed,
     /// Names the episode, with the rule and the group.
     pub opened_s: i64,
+    /// None: it is open.
+    pub resolved_s: Option<i64>,
     /// Of a priority that pages, not under maintenance, and not found only when it was past.
     pub pages: bool,
     /// The service the rule speaks for, and the one its labels name.
@@ -27,6 +29,7 @@ impl Told {
         let labelled = breach.labels.iter().filter(|(name, _)| name == "service").map(|(_, value)| value);
         Told {
             opened_s: breach.opened_s,
+            resolved_s: breach.resolved_s,
             pages: is_told && urgent && !breach.stale && breach.suppressed_by.is_empty(),
             services: breach.service.iter().chain(labelled).cloned().collect(),
             observed,
@@ -71,8 +74,8 @@ pub fn alarms(told: &[Told]) -> Vec<Alarm> {
             alarm.paged_s.get_or_insert(observed.at_s);
         }
         match observed.transition {
-            Transition::Opened | Transition::Updated => {}
-            Transition::Resolved => alarm.ended_s = Some(observed.at_s),
+            // Late events may move an end, or open again what had one.
+            Transition::Opened | Transition::Updated | Transition::Resolved => alarm.ended_s = one.resolved_s,
             Transition::Retracted => (alarm.ended_s, alarm.retracted) = (Some(observed.at_s), true),
         }
     }
@@ -83,4 +86,34 @@ pub fn alarms(told: &[Told]) -> Vec<Alarm> {
 pub fn pages_a_week(alarms: &[Alarm], span_s: i64) -> f64 {
     let pages = alarms.iter().filter(|alarm| alarm.paged_s.is_some()).count();
     pages as f64 * 7.0 * 86_400.0 / span_s.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(transition: Transition, resolved_s: Option<i64>) -> Told {
+        let observed = Observed {
+            at_s: 100,
+            transition,
+            level: "high".into(),
+            rule: "shop/errors".into(),
+            severity: "high".into(),
+            labels: BTreeMap::new(),
+            group: Vec::new(),
+            reason: None,
+            onset_s: 90,
+            said_s: 100,
+        };
+        Told { observed, opened_s: 100, resolved_s, pages: false, services: BTreeSet::new() }
+    }
+
+    #[test]
+    fn late_events_move_an_end_or_take_it_back() {
+        let over = [told(Transition::Opened, None), told(Transition::Resolved, Some(200))];
+        let ended_s =
+            |update| alarms(&[over.as_slice(), &[told(Transition::Updated, update)]].concat())[0].ended_s;
+        assert_eq!(alarms(&over)[0].ended_s, Some(200));
+        assert_eq!((ended_s(Some(230)), ended_s(None)), (Some(230), None));
+    }
 }

@@ -14,10 +14,8 @@ use crate::core::alert::{AlertRule, RuleKind};
 use crate::core::objective::Indicator;
 use crate::core::output::{Output, UpdateReason};
 use crate::core::rules::Rules;
+use crate::core::slo::watch::CORRECT_EVERY_S;
 use crate::core::time::SECOND_US;
-
-/// Late events are taken in every so many seconds.
-const GATHERED_S: i64 = 10;
 
 /// The first offset of each partition of each topic; a topic that is missing has no data.
 pub type Starts = BTreeMap<String, Vec<i64>>;
@@ -86,7 +84,7 @@ impl Backtest {
 
     /// Log time in seconds at which all counts up to the end are final, though nothing more arrives.
     pub fn final_s(&self) -> i64 {
-        self.frame.to_s + self.evaluate.held_us().div_euclid(SECOND_US) + GATHERED_S + 2
+        self.frame.to_s + self.evaluate.held_us().div_euclid(SECOND_US) + CORRECT_EVERY_S + 2
     }
 
     /// Log time in seconds from which no record, however late, changes what was so up to the end.

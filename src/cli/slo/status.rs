@@ -116,6 +116,7 @@ struct Breach {
     rule: RuleName,
     labels: BTreeMap<String, String>,
     opened_at: String,
+    resolved_at: Option<String>,
     suppressed_by: Vec<String>,
     summary: String,
 }
@@ -173,7 +174,8 @@ impl Status {
                 continue;
             }
             let breach: Breach = read(&key, &value)?;
-            let is_open = matches!(breach.transition.as_str(), "OPENED" | "UPDATED");
+            // Late events may update what was resolved long ago.
+            let is_open = breach.resolved_at.is_none() && breach.transition != "RETRACTED";
             if is_open && wanted(&format!("{}/{}", breach.rule.document, breach.rule.name)) {
                 open.push((breach, value));
             }
@@ -284,7 +286,7 @@ mod tests {
         json!({
             "transition": transition, "severity": "high", "priority": priority, "labels": {"service": "auth"},
             "rule": {"document": "platform", "name": rule}, "opened_at": "2025-10-31T10:05:31.000000Z",
-            "suppressed_by": [], "summary": "7 % of requests failed",
+            "resolved_at": null, "suppressed_by": [], "summary": "7 % of requests failed",
         })
     }
 
@@ -297,9 +299,16 @@ mod tests {
     }
 
     fn status(wanted: impl Fn(&str) -> bool) -> Status {
+        let over = |transition| {
+            let mut over = breach("slow", transition, "P0");
+            over["resolved_at"] = "2025-10-31T10:05:50.000000Z".into();
+            over
+        };
         let states = [
             ("a", breach("errors", "OPENED", "P1")),
-            ("b", breach("slow", "RESOLVED", "P0")),
+            ("b", over("RESOLVED")),
+            ("late", over("UPDATED")),
+            ("never", breach("slow", "RETRACTED", "P0")),
             ("c", breach("worse", "UPDATED", "P0")),
             ("heartbeat/0", json!({"log_time": "2025-10-31T10:06:05.000000Z"})),
         ];

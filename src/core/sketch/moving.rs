@@ -46,7 +46,7 @@ impl Moving {
     pub fn histogram(&self, extremes: Option<(i64, i64)>) -> Histogram {
         let mut counts = Vec::new();
         for (at, block) in (0u16..).zip(&self.blocks) {
-            let Some(block) = block.as_ref().filter(|block| block.total > 0) else { continue };
+            let Some(block) = block else { continue };
             // There are 33 blocks of indices, which fit.
             let first = at * BLOCK as u16;
             let held = (first..).zip(&block.counts).filter(|(_, count)| **count > 0);

@@ -16,7 +16,7 @@ use super::reading::{Reading, worse};
 use crate::core::output::ResolveReason;
 
 /// Seconds of log time late events are gathered for.
-const CORRECT_EVERY_S: i64 = 10;
+pub const CORRECT_EVERY_S: i64 = 10;
 /// The same of event time, which on a replay passes faster: each time minutes are judged again.
 const CORRECT_EVERY_EVENT_S: i64 = 60;
 
