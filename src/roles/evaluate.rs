@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::restore::restore;
 use super::shard_slot::ShardSlot;
 use super::{Context, RoleError, wall_clock_us};
 use crate::core::event::Reason;
@@ -83,7 +84,7 @@ impl Evaluate {
     /// Commits what is pending and writes a last checkpoint, as far as half the grace goes: leaving needs the rest.
     fn finish(&mut self, reader: &mut GroupReader) -> Result<(), RoleError> {
         for slot in self.slots.values_mut() {
-            slot.checkpoint_if_due(Duration::ZERO)?;
+            slot.checkpoint_if_due(Duration::ZERO, Instant::now())?;
         }
         self.commit(reader)?;
         let limit = self.context.settings.intervals.shutdown / 2;
@@ -136,7 +137,7 @@ impl Evaluate {
         for (partition, committed) in committed {
             self.context.health.beat(component);
             let slot = super::patiently(&self.context, component, || {
-                ShardSlot::restore(&self.context, partition.partition, committed.as_ref(), self.options)
+                restore(&self.context, partition.partition, committed.as_ref(), self.options)
             })?;
             starts.push((partition.clone(), start_at(slot.next())));
             self.slots.insert(partition.partition, slot);
@@ -167,9 +168,12 @@ impl Evaluate {
                 return;
             };
             match partial::decode(record.payload.unwrap_or_default()) {
-                Ok(decoded) => match slot.apply(context, record.offset, decoded, emitted_at_us) {
+                Ok(decoded) => match slot.apply(&context.settings, record.offset, decoded, emitted_at_us) {
                     Ok(outputs) => count(context, &outputs),
-                    Err(error) => failed = Some(error),
+                    Err(violation) => {
+                        let (shard, offset) = (record.partition, record.offset);
+                        failed = Some(RoleError::Violation { shard, offset, violation });
+                    }
                 },
                 Err(error @ PartialError::UnknownVersion { .. }) => unknown = Some((record.partition, error)),
                 Err(error) => failed = Some(error.into()),
@@ -213,7 +217,7 @@ impl Evaluate {
     fn commit(&mut self, reader: &mut GroupReader) -> Result<(), RoleError> {
         let settings = self.context.settings.clone();
         for slot in self.slots.values_mut() {
-            slot.checkpoint_if_due(settings.intervals.checkpoint)?;
+            slot.checkpoint_if_due(settings.intervals.checkpoint, Instant::now())?;
             slot.cut_slice(settings.limits.checkpoint_slice_bytes / 4);
         }
         while !self.attempt(reader)? && !self.context.stop.is_raised() {

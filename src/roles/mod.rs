@@ -5,8 +5,9 @@ pub mod board;
 pub mod evaluate;
 pub mod ingest;
 pub mod lag;
+mod restore;
 pub mod run;
-mod shard_slot;
+pub mod shard_slot;
 pub mod store;
 pub mod topics;
 
@@ -25,6 +26,7 @@ use crate::store::StoreError;
 use crate::wire::partial::PartialError;
 use board::RulesBoard;
 use lag::LagBoard;
+use shard_slot::SlotError;
 
 /// What every worker of this process shares.
 #[derive(Clone)]
@@ -97,8 +99,8 @@ pub enum RoleError {
     PartialsLost { shard: i32, partials: String, wanted: i64 },
     #[error("{0}")]
     Partial(#[from] PartialError),
-    #[error("a checkpoint cannot be written: {0}")]
-    Checkpoint(String),
+    #[error(transparent)]
+    Slot(#[from] SlotError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("{role} worker {worker} panicked: this is a bug; its last log lines say where")]
@@ -115,7 +117,7 @@ impl RoleError {
             | RoleError::NoCheckpoint { .. }
             | RoleError::PartialsLost { .. }
             | RoleError::Partial(_)
-            | RoleError::Checkpoint(_)
+            | RoleError::Slot(_)
             | RoleError::Panicked { .. } => 70,
         }
     }

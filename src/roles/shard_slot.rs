@@ -1,21 +1,27 @@
-//! A shard this worker owns, and what of its work is not yet committed.
+//! A shard this worker owns, and what of its work is not yet committed. It reads no clock and knows nothing of Kafka.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Context, RoleError};
+use crate::config::settings::Settings;
 use crate::core::output::Output;
 use crate::core::partial::LogRecord;
-use crate::core::shard::checkpoint::{ChangelogRecord, Checkpointer, Restore};
-use crate::core::shard::{Shard, ShardOptions};
-use crate::kafka::{Committed, read_whole};
+use crate::core::shard::checkpoint::{ChangelogRecord, Checkpointer};
+use crate::core::shard::{Shard, ShardOptions, Violation};
 use crate::wire::output::{OutputRecord, OutputTopics, TopicNames};
 
-/// Longest time a restore may stand still before it is given up.
-const STALL: Duration = Duration::from_secs(60);
 /// Records applied between two checkpoints at most: a replay of them takes well below a second.
 const RECORDS_PER_CHECKPOINT: u64 = 20_000;
+
+/// Why a shard cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SlotError {
+    #[error("offset {committed} is committed, but there is no checkpoint to go on from")]
+    NoCheckpoint { committed: i64 },
+    #[error("a checkpoint cannot be written: {0}")]
+    Checkpoint(#[from] postcard::Error),
+}
 
 pub struct ShardSlot {
     pub partition: i32,
@@ -36,50 +42,26 @@ pub struct ShardSlot {
 }
 
 impl ShardSlot {
-    /// Restores the shard of `partition` from its changelog. `committed` is where the group stands.
-    pub fn restore(
-        context: &Context,
+    /// Goes on with `shard`, what the changelog holds of it; None is a shard without a checkpoint. `committed` is the
+    /// offset at which the group stands.
+    ///
+    /// # Errors
+    /// Offsets are committed and there is no checkpoint: state was lost.
+    pub fn new(
         partition: i32,
-        committed: Option<&Committed>,
+        (shard, checkpointer): (Option<Shard>, Checkpointer),
+        committed: Option<i64>,
         options: ShardOptions,
-    ) -> Result<ShardSlot, RoleError> {
-        let began = Instant::now();
-        let topics = &context.settings.topics;
-        let changelog = topics.full_name(&topics.changelog);
-        let mut restore = Restore::default();
-        let mut bytes = 0;
-        read_whole(&context.connection, &changelog, partition, STALL, |_, key, value| {
-            bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
-            restore.take(key, value);
-        })?;
-        // Kafka numbers partitions from 0.
-        let id = partition as u32;
-        let (shard, checkpointer) =
-            restore.finish(id, options).map_err(|source| RoleError::Restore { shard: partition, source })?;
+        now: Instant,
+    ) -> Result<ShardSlot, SlotError> {
         let shard = match (shard, committed) {
             (Some(shard), _) => shard,
-            (None, None) => Shard::new(id, options),
-            (None, Some(committed)) => {
-                return Err(RoleError::NoCheckpoint {
-                    shard: partition,
-                    group: context.group(crate::http::Role::Evaluate),
-                    committed: committed.next,
-                    changelog,
-                });
-            }
+            // Kafka numbers partitions from 0.
+            (None, None) => Shard::new(partition as u32, options),
+            (None, Some(committed)) => return Err(SlotError::NoCheckpoint { committed }),
         };
         let next = shard.version() + 1;
-        let replay_until = committed.map_or(next, |committed| committed.next.max(next));
-        context.metrics.restore_seconds().observe(began.elapsed().as_secs_f64());
-        context.metrics.restore_bytes().inc_by(bytes);
-        tracing::info!(
-            shard = partition,
-            bytes,
-            from = next,
-            replay = replay_until - next,
-            millis = began.elapsed().as_millis() as u64,
-            "shard restored"
-        );
+        let replay_until = committed.map_or(next, |committed| committed.max(next));
         let fresh = committed.is_none() && next == 0;
         let mut slot = ShardSlot {
             partition,
@@ -92,34 +74,41 @@ impl ShardSlot {
             slice: Vec::new(),
             urgent: false,
             since_checkpoint: 0,
-            checkpointed: Instant::now(),
+            checkpointed: now,
             topics_version: i64::MIN,
             topics: None,
         };
         if fresh {
-            // Committed offsets without a checkpoint would mean lost state, so the two begin together.
-            slot.checkpoint()?;
+            // Committed offsets without a checkpoint would mean lost state, so the first commit holds both.
+            slot.checkpoint(now)?;
+            slot.slice = slot.checkpointer.next_slice(usize::MAX);
         }
         Ok(slot)
     }
 
-    /// Applies one record and keeps what it says until the next commit; gives it for the counters.
+    /// Applies one record and keeps what it says until the next commit; gives it for the counters. A record that was
+    /// applied before changes nothing.
+    ///
+    /// # Errors
+    /// The log contradicts itself; the slot must not be used again.
     pub fn apply(
         &mut self,
-        context: &Context,
+        settings: &Settings,
         offset: i64,
         record: LogRecord,
         emitted_at_us: i64,
-    ) -> Result<Vec<Output>, RoleError> {
+    ) -> Result<Vec<Output>, Violation> {
         let mut outputs = Vec::new();
-        let violated = |violation| RoleError::Violation { shard: self.partition, offset, violation };
-        self.shard.apply(offset, record, &mut outputs).map_err(violated)?;
+        if offset < self.next {
+            return Ok(outputs);
+        }
+        self.shard.apply(offset, record, &mut outputs)?;
         self.next = offset + 1;
         self.since_checkpoint += 1;
         if offset < self.replay_until {
             return Ok(Vec::new());
         }
-        self.follow_rules(context);
+        self.follow_rules(settings);
         if let Some(topics) = &self.topics {
             for output in &outputs {
                 self.urgent |= matches!(output, Output::Breach(_));
@@ -130,12 +119,12 @@ impl ShardSlot {
     }
 
     /// Names of topics and columns follow the rules the shard works by.
-    fn follow_rules(&mut self, context: &Context) {
+    fn follow_rules(&mut self, settings: &Settings) {
         let Some((version, rules)) = self.shard.rules() else { return };
         if version == self.topics_version && self.topics.is_some() {
             return;
         }
-        let topics = &context.settings.topics;
+        let topics = &settings.topics;
         let names = TopicNames {
             breaches: &topics.breaches,
             breach_state: &topics.breach_state,
@@ -146,23 +135,27 @@ impl ShardSlot {
         };
         let full_name = |name: &str| topics.full_name(name);
         self.topics_version = version;
-        self.topics = Some(OutputTopics::new(rules, &names, &context.settings.cluster, full_name));
+        self.topics = Some(OutputTopics::new(rules, &names, &settings.cluster, full_name));
     }
 
-    /// Begins a checkpoint when one is due.
-    pub fn checkpoint_if_due(&mut self, interval: Duration) -> Result<(), RoleError> {
-        let due = self.checkpointed.elapsed() >= interval || self.since_checkpoint >= RECORDS_PER_CHECKPOINT;
+    /// Begins a checkpoint when one is due: `interval` after the one before, or earlier when much was applied.
+    ///
+    /// # Errors
+    /// The state cannot be written down.
+    pub fn checkpoint_if_due(&mut self, interval: Duration, now: Instant) -> Result<(), SlotError> {
+        let elapsed = now.saturating_duration_since(self.checkpointed);
+        let due = elapsed >= interval || self.since_checkpoint >= RECORDS_PER_CHECKPOINT;
         let caught_up = self.next >= self.replay_until;
         if due && caught_up && self.since_checkpoint > 0 && !self.checkpointer.is_writing() {
-            self.checkpoint()?;
+            self.checkpoint(now)?;
         }
         Ok(())
     }
 
-    fn checkpoint(&mut self) -> Result<(), RoleError> {
-        self.checkpointer.begin(&mut self.shard).map_err(|e| RoleError::Checkpoint(e.to_string()))?;
+    fn checkpoint(&mut self, now: Instant) -> Result<(), SlotError> {
+        self.checkpointer.begin(&mut self.shard)?;
         self.since_checkpoint = 0;
-        self.checkpointed = Instant::now();
+        self.checkpointed = now;
         Ok(())
     }
 
@@ -188,14 +181,17 @@ impl ShardSlot {
         self.checkpointer.is_writing()
     }
 
+    /// Records to be committed with the offset.
     pub fn outputs(&self) -> &[OutputRecord] {
         &self.outputs
     }
 
+    /// Part of a checkpoint to be committed with them.
     pub fn slice(&self) -> &[ChangelogRecord] {
         &self.slice
     }
 
+    /// The offset to apply next.
     pub fn next(&self) -> i64 {
         self.next
     }
@@ -214,6 +210,7 @@ impl ShardSlot {
         &self.shard
     }
 
+    /// What was pending is committed.
     pub fn committed(&mut self) {
         self.committed = self.commits();
         self.outputs.clear();
