@@ -133,7 +133,13 @@ impl Fold {
         self.lags.clear();
     }
 
-    /// Folds one event. The event's slots are of the source `id.0`; `now_us` is the wall clock.
+    /// Whether the record at `offset` is still to be folded here: one that comes twice, or from a partition that has
+    /// been handed over, is not.
+    pub fn wants(&self, id: PartitionId, offset: i64) -> bool {
+        self.partitions.get(&id).is_some_and(|partition| partition.next <= offset)
+    }
+
+    /// Folds one event that is [wanted](Fold::wants). The event's slots are of the source `id.0`; `now_us` is the wall clock.
     pub fn event(
         &mut self,
         id: PartitionId,

@@ -271,6 +271,9 @@ impl Ingest {
 
     fn record(&mut self, source: u16, record: &Record<'_>, now_us: i64) {
         let id = (source, record.partition);
+        if !self.fold.wants(id, record.offset) {
+            return;
+        }
         let at = usize::from(source);
         let counters = &self.counters[at];
         counters.messages_read.inc();
