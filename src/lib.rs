@@ -29,4 +29,5 @@ pub mod local;
 pub mod roles;
 pub mod slo;
 pub mod store;
+pub mod verify;
 pub mod wire;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const MOST_LINES: usize = 500;
 
 /// Every folder and file directly in `src`, and what it is there for.
-const ROOMS: [(&str, &str); 15] = [
+const ROOMS: [(&str, &str); 16] = [
     ("cli", "arguments, one file per command"),
     ("config", "documents -> validated model"),
     ("core", "the pure middle: fold, shard, judging of rules"),
@@ -20,19 +20,24 @@ const ROOMS: [(&str, &str); 15] = [
     ("roles", "loops that move data between core and world"),
     ("slo", "rules explained, checked and tested before they run"),
     ("store", "Postgres: migrations, upserts, queries"),
+    ("verify", "hours recomputed by another way, and compared"),
     ("wire", "partials, changelog, outputs <-> bytes"),
     ("lib.rs", "names the rooms"),
     ("main.rs", "starts the command"),
 ];
 
 /// Rooms that may use only some others, so that they can be read and tested alone.
-const MAY_USE: [(&str, &[&str]); 5] = [
+const MAY_USE: [(&str, &[&str]); 6] = [
     ("core", &["core"]),
     ("decode", &["core", "decode"]),
     ("http", &["core", "http"]),
     ("slo", &["config", "core", "decode", "slo"]),
+    ("verify", &["config", "core", "kafka", "store", "verify"]),
     ("wire", &["core", "wire"]),
 ];
+
+/// Of `core`, what `verify` may know: declarations and units, nothing that computes what it is there to check.
+const VERIFY_KNOWS_OF_CORE: [&str; 3] = ["expr", "source", "time"];
 
 /// Crates that compute and do nothing else. `core` may use these of `[dependencies]`.
 const PURE_CRATES: [&str; 9] =
@@ -307,6 +312,20 @@ fn rooms_use_only_what_they_may() {
             })
         }));
     }
+    assert_none(rule, found);
+}
+
+#[test]
+fn what_verifies_shares_no_code_with_what_it_verifies() {
+    let rule = "src/verify is worth something only while it finds out everything by itself:";
+    let files = sources("src/verify");
+    let named = |part| files.iter().flat_map(|file| &file.words).any(|word| word.starts_with(&["crate", "core", part]));
+    assert!(named("expr") && named("source"), "the room is read");
+    let found = violations(&files, |_, word| {
+        let part = word.path.get(2).filter(|_| word.starts_with(&["crate", "core"]))?;
+        let advice = format!("of src/core it may use {VERIFY_KNOWS_OF_CORE:?} only: write it anew, plainly");
+        (!VERIFY_KNOWS_OF_CORE.contains(&part.as_str())).then_some(advice)
+    });
     assert_none(rule, found);
 }
 

@@ -10,6 +10,7 @@ mod rules;
 mod run;
 mod slo;
 mod topics;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -111,6 +112,7 @@ enum Command {
     /// Check, explain and test SLOs and rules before they run, also on the records of the past; say how they stand
     #[command(subcommand)]
     Slo(slo::SloCommand),
+    Verify(verify::VerifyArgs),
 }
 
 pub fn main() -> ExitCode {
@@ -162,6 +164,10 @@ fn dispatch(cli: &Cli) -> Result<(), Failure> {
         Command::Slo(command) => {
             logging::start(global.format, "warn");
             slo::run(global, command)
+        }
+        Command::Verify(args) => {
+            logging::start(global.format, "warn");
+            verify::run(global, args)
         }
     }
 }

@@ -31,20 +31,37 @@ pub fn read_whole(
     mut each: impl FnMut(i64, &[u8], Option<&[u8]>),
 ) -> Result<i64, KafkaError> {
     let partition = TopicPartition::new(topic, partition);
+    read_to_end(connection, partition, Start::Beginning, stall, |record| {
+        each(record.offset, record.key.unwrap_or_default(), record.payload);
+    })
+}
+
+/// The same from `start`, which must still be there, and with all that a record has.
+pub fn read_to_end(
+    connection: &Connection,
+    partition: TopicPartition,
+    start: Start,
+    stall: Duration,
+    mut each: impl FnMut(Record<'_>),
+) -> Result<i64, KafkaError> {
     let admin = Admin::open(connection)?;
     let one = std::slice::from_ref(&partition);
     let offset_at = |end| Ok(admin.offsets(one, end, LOOK_UP)?.first().map_or(0, |(_, offset)| *offset));
     let end = offset_at(EndOf::LatestUncommitted)?;
-    if offset_at(EndOf::Earliest)? >= end {
+    let first = match start {
+        Start::Beginning => offset_at(EndOf::Earliest)?,
+        Start::At(offset) => offset,
+    };
+    if first >= end {
         return Ok(end); // empty: nothing would ever arrive to show a position
     }
-    let mut follower = Follower::start(connection, partition, Start::Beginning, &[])?;
+    let mut follower = Follower::start(connection, partition, start, &[])?;
     let mut progress = (None, Instant::now());
     loop {
         follower.poll(WAIT, |record| {
             // A record past the end may come along; it belongs to whoever goes on from there.
             if record.offset < end {
-                each(record.offset, record.key.unwrap_or_default(), record.payload);
+                each(record);
             }
         })?;
         // Not the last record: markers and aborted records take offsets too.

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 pub use admin::{Admin, EndOf, TopicInfo, TopicSpec};
 pub use batch::{Headers, Record};
-pub use compacted::{Follower, read_whole};
+pub use compacted::{Follower, read_to_end, read_whole};
 pub use connection::Connection;
 pub use error::{CommitError, KafkaError};
 pub use group_offsets::GroupOffsets;

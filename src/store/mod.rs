@@ -78,6 +78,23 @@ impl Store {
         self.in_session(|session, schema| query::hourly_events(&mut session.client, schema, table))
     }
 
+    /// The oldest and the newest hour of an hourly table, in microseconds since 1970; None while it has no row.
+    pub fn hour_span(&mut self, table: &str) -> Result<Option<(i64, i64)>, StoreError> {
+        self.in_session(|session, schema| query::hour_span(&mut session.client, schema, table))
+    }
+
+    /// Hands out the rows of the hour that begins at `hour_us`, one by one, as JSON in the form of output records.
+    pub fn rows_of_hour(
+        &mut self,
+        table: &str,
+        hour_us: i64,
+        each: impl FnMut(&str),
+    ) -> Result<(), StoreError> {
+        self.in_session(|session, schema| {
+            query::rows_of_hour(&mut session.client, schema, table, hour_us, each)
+        })
+    }
+
     fn in_session<T>(
         &mut self,
         act: impl FnOnce(&mut Session, &str) -> Result<T, StoreError>,
