@@ -1,5 +1,7 @@
 //! `plimsoll verify`
 
+use std::thread::available_parallelism;
+
 use clap::Args;
 use indicatif::HumanCount;
 use plimsoll::config::Loaded;
@@ -81,7 +83,7 @@ pub fn run(global: &Global, args: &VerifyArgs) -> Result<(), Failure> {
         sources,
         hours,
         differences: args.differences,
-        workers: settings.workers,
+        workers: available_parallelism().map_or(1, usize::from),
         ingest_group: format!("{}-ingest", settings.kafka.application),
     };
     let ready = Ready::new(task)?;
@@ -129,9 +131,8 @@ fn hour_us(option: &str, text: Option<&str>, mistakes: &mut Vec<String>) -> Opti
             let hour = shown(at_us - at_us.rem_euclid(HOUR_US));
             mistakes.push(format!("{option}: `{text}` is within an hour; rows are of whole ones: `{hour}`"));
         }
-        Err(_) => mistakes.push(format!(
-            "{option}: `{text}` is no RFC 3339 time; write it like `2025-10-31T02:00:00Z`"
-        )),
+        Err(_) => mistakes
+            .push(format!("{option}: `{text}` is no RFC 3339 time; write it like `2025-10-31T02:00:00Z`")),
     }
     None
 }

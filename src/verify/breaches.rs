@@ -69,8 +69,7 @@ pub fn read_breaches(
     let partitions: Vec<TopicPartition> =
         (0..count as i32).map(|number| TopicPartition::new(topic, number)).collect();
     let firsts = admin.offsets(&partitions, EndOf::Earliest, ask)?;
-    let mut breaches =
-        Breaches { is_cut: firsts.iter().any(|(_, first)| *first > 0), ..Breaches::default() };
+    let mut breaches = Breaches { is_cut: firsts.iter().any(|(_, first)| *first > 0), ..Breaches::default() };
     for partition in partitions {
         read_to_end(connection, partition, Start::Beginning, ask, |record| {
             let id = record.headers().find(|(name, _)| *name == "ce_id").and_then(|(_, value)| value);

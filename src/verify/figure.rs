@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json, json};
 
 use crate::core::source::{Aggregate, Column, Quantile, Source};
-use crate::core::time::rfc3339;
+use crate::core::time::{HOUR_US, rfc3339};
 
 use super::condition::holds;
 use super::distinct::Distinct;
@@ -71,7 +71,8 @@ impl Prices {
         let is_later = other.close.0 > self.close.0;
         self.close = if is_later { other.close } else { self.close };
         // Of equals the earliest.
-        let is_higher = other.high.1 > self.high.1 || other.high.1 == self.high.1 && other.high.0 < self.high.0;
+        let is_higher =
+            other.high.1 > self.high.1 || other.high.1 == self.high.1 && other.high.0 < self.high.0;
         self.high = if is_higher { other.high } else { self.high };
         let is_lower = other.low.1 < self.low.1 || other.low.1 == self.low.1 && other.low.0 < self.low.0;
         self.low = if is_lower { other.low } else { self.low };
@@ -135,11 +136,11 @@ impl Figure {
                 }
             }
             (Figure::PeakCount(slots), Aggregate::Peak { every_us, .. }) => {
-                *slots.entry(at_us - at_us.rem_euclid(*every_us)).or_default() += 1;
+                *slots.entry(slot_us(at_us, *every_us)).or_default() += 1;
             }
             (Figure::PeakDistinct(slots), Aggregate::Peak { every_us, distinct: Some(slot) }) => {
                 if let Some(text) = event[*slot].text() {
-                    slots.entry(at_us - at_us.rem_euclid(*every_us)).or_default().add(&text);
+                    slots.entry(slot_us(at_us, *every_us)).or_default().add(&text);
                 }
             }
             // A figure is made by `empty` of its own aggregate.
@@ -237,6 +238,11 @@ fn count(counts: &mut BTreeMap<String, u64>, value: &str, events: u64) {
     }
     let value = if counts.len() < MOST_VALUES { value } else { OTHER };
     *counts.entry(value.to_owned()).or_default() += events;
+}
+
+/// Slots begin with the hour.
+fn slot_us(at_us: i64, every_us: i64) -> i64 {
+    at_us - at_us.rem_euclid(HOUR_US) % every_us
 }
 
 fn decimal(units: Option<i64>, scale: u8) -> Json {

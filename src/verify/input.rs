@@ -71,11 +71,7 @@ impl Broker<'_> {
         Ok(held)
     }
 
-    fn oldest_us(
-        &self,
-        partition: &TopicPartition,
-        offsets: Range<i64>,
-    ) -> Result<Option<i64>, KafkaError> {
+    fn oldest_us(&self, partition: &TopicPartition, offsets: Range<i64>) -> Result<Option<i64>, KafkaError> {
         let mut stretches = Stretch::open_all(self.connection, &[(partition.clone(), offsets)])?;
         let Some(stretch) = stretches.first_mut() else { return Ok(None) };
         let oldest_ms = stretch.peek(self.ask)?.and_then(|record| record.timestamp_ms);

@@ -22,6 +22,8 @@ mod recompute;
 mod report;
 mod rows;
 mod span;
+#[cfg(test)]
+mod tests;
 mod topic;
 
 use std::ops::Range;
@@ -183,8 +185,7 @@ impl Run<'_> {
             places.push(self.told(table, differences)?);
         }
         let finished_us = places.iter().filter_map(Place::finished_us).max();
-        report.outcomes =
-            places.into_iter().map(|place| place.conclude(finished_us, differences)).collect();
+        report.outcomes = places.into_iter().map(|place| place.conclude(finished_us, differences)).collect();
         Ok(report)
     }
 

@@ -261,7 +261,8 @@ impl OfHour<'_, '_> {
             }
         }
         if differences.count == before {
-            self.outcome.events += found.values().map(|found| found.events.unsigned_abs() as u64).sum::<u64>();
+            self.outcome.events +=
+                found.values().map(|found| found.events.unsigned_abs() as u64).sum::<u64>();
         }
     }
 

@@ -54,7 +54,13 @@ impl Row {
     }
 
     /// The row as an output record has it, without the columns of passage.
-    pub fn columns(&self, source: &Source, rollup: &Rollup, key: &[String], hour_us: i64) -> Map<String, Json> {
+    pub fn columns(
+        &self,
+        source: &Source,
+        rollup: &Rollup,
+        key: &[String],
+        hour_us: i64,
+    ) -> Map<String, Json> {
         let mut columns = Map::new();
         for (slot, value) in rollup.by.iter().zip(key) {
             columns.insert(source.fields[*slot].name.clone(), json!(value));

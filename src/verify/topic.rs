@@ -79,12 +79,7 @@ fn parse_key(key: &[u8]) -> Option<(i64, RowKey)> {
 }
 
 /// A row of Postgres as JSON.
-pub fn take_row(
-    place: &mut Place<'_>,
-    table: Table<'_>,
-    hour_us: i64,
-    row: &str,
-) -> Result<(), Difference> {
+pub fn take_row(place: &mut Place<'_>, table: Table<'_>, hour_us: i64, row: &str) -> Result<(), Difference> {
     let wrong = |found: String| Difference {
         place: table.rollup.table.clone(),
         row: String::new(),
