@@ -112,6 +112,7 @@ fn all_is_right_until_somebody_meddles() {
     let range = ["--from", &from, "--to", &to];
     let all = verify(&deployment, &range);
     assert_eq!((all.code, all.differences().len()), (0, 0), "{}", all.report);
+    assert!(all.report["sources"].as_array().unwrap().iter().all(|source| source["waiting_for_ingest"] == 0));
     // In Postgres and in the topics.
     assert_eq!(all.sum("equal"), 2 * expected.rows.len() as u64, "{}", all.report);
     assert_eq!(all.sum("not_final") + all.sum("incomplete") + all.sum("with_hour_gone"), 0);
@@ -147,12 +148,19 @@ fn all_is_right_until_somebody_meddles() {
     assert_eq!((settled.code, &settled.report["from"]), (0, &from.replace(".000000", "").into()));
     assert!(settled.sum("equal") > 0 && settled.sum("not_final") == 0, "{}", settled.report);
 
-    meddle(&deployment, &range, start_us);
+    let is_event = |offset: i64| {
+        let dead = |letter: &oracle::DeadLetter| (&*letter.topic, letter.partition, letter.offset);
+        !expected.dead_letters.iter().any(|letter| dead(letter) == ("request-log", 1, offset))
+    };
+    let mut of_partition =
+        raw.iter().filter(|record| (&*record.topic, record.partition) == ("request-log", 1));
+    let event = of_partition.find(|record| is_event(record.offset)).unwrap();
+    meddle(&deployment, &range, start_us, event.offset);
     refuse(&deployment);
 }
 
 /// One wrong after the other, each found beside those before.
-fn meddle(deployment: &Deployment, range: &[&str], start_us: i64) {
+fn meddle(deployment: &Deployment, range: &[&str], start_us: i64, event_offset: i64) {
     let mut client = deployment.client();
     let hour = &rfc3339(start_us + HOUR_US).replace(".000000", "");
     let at = format!("bucket_start = '{hour}'");
@@ -235,14 +243,19 @@ fn meddle(deployment: &Deployment, range: &[&str], start_us: i64) {
     assert_eq!(breach.iter().map(|d| d[2]).collect::<Vec<_>>(), ["ce_id", "transition", "revision"]);
     assert!(breach[0][4].ends_with(" again"), "{}", four.report);
 
-    let headers: [(&str, &[u8]); 4] =
-        [("topic", b"request-log"), ("partition", b"1"), ("offset", b"0"), ("reason", b"TOO_LATE")];
+    let offset = event_offset.to_string();
+    let headers: [(&str, &[u8]); 4] = [
+        ("topic", b"request-log"),
+        ("partition", b"1"),
+        ("offset", offset.as_bytes()),
+        ("reason", b"TOO_LATE"),
+    ];
     let letter = WriterRecord { partition: Some(0), headers: &headers, ..WriterRecord::default() };
     write(deployment, "plimsoll-dead-letters", letter);
     let five = verify(deployment, &[range, &["--differences", "1"]].concat());
     assert_eq!(five.report["difference_count"], 7, "{}", five.report);
     let [place, _, column, expected, found] = five.differences()[0];
-    assert!(place.starts_with("request-log[1], offset 0, of "), "{place}");
+    assert!(place.starts_with(&format!("request-log[1], offset {offset}, of ")), "{place}");
     assert_eq!((column, expected, found), ("dead letter", "none, it is an event", "TOO_LATE"));
     assert_eq!(five.differences().len(), 1);
     let text = deployment.command(&[&["verify", "--differences", "3"], range].concat());

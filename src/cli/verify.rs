@@ -103,6 +103,9 @@ pub fn run(global: &Global, args: &VerifyArgs) -> Result<(), Failure> {
         Format::Json => say(report.json()),
     }
     match report.differences.count {
+        0 if report.rows() == 0 => Err(Failure::usage(
+            "no row could be compared: what is said of each source tells why\n  help: try other hours with --from and --to",
+        )),
         0 => Ok(()),
         1 => Err(Failure::different("1 difference")),
         count => Err(Failure::different(format_args!("{} differences", HumanCount(count)))),

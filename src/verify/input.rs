@@ -26,7 +26,7 @@ pub struct Held {
     pub inputs: Vec<Input>,
     /// Hours before it are not whole: records were deleted. The smallest number when all are.
     pub from_us: i64,
-    /// Records that ingest has not committed yet.
+    /// Records that ingest has not committed yet, about.
     pub waiting: u64,
     pub has_topic: bool,
 }
@@ -48,6 +48,7 @@ impl Broker<'_> {
         let ends = self.admin.offsets(&partitions, EndOf::LatestCommitted, self.ask)?;
         let firsts = self.admin.offsets(&partitions, EndOf::Earliest, self.ask)?;
         let committed = GroupOffsets::open(self.connection, group)?.committed(&partitions, self.ask)?;
+        let mut rest = Vec::new();
         let max_ahead_us = source.event_time.max_ahead_us;
         let begin_us = from_us - max_ahead_us;
         let begins = self.admin.offsets_at(&partitions, begin_us.div_euclid(MILLI_US), self.ask)?;
@@ -55,7 +56,7 @@ impl Broker<'_> {
             ends.into_iter().zip(firsts).zip(committed).zip(begins)
         {
             let to = committed.map_or(end, |committed| committed.next.min(end));
-            held.waiting += u64::try_from(end - to).unwrap_or(0);
+            rest.push((partition.clone(), to..end));
             let begin = begin.unwrap_or(to).clamp(first.min(to), to);
             let mut unread_us = if begin == 0 { i64::MIN } else { from_us };
             // What was deleted is older than what is there. Of an empty partition all was, and it says nothing.
@@ -68,7 +69,19 @@ impl Broker<'_> {
             }
             held.inputs.push(Input { partition, offsets: begin..to, unread_us });
         }
+        held.waiting = self.waiting(&rest)?;
         Ok(held)
+    }
+
+    /// Records that ingest has still to read, about: a transaction's marker takes an offset too.
+    fn waiting(&self, rest: &[(TopicPartition, Range<i64>)]) -> Result<u64, KafkaError> {
+        let mut waiting = 0;
+        for (stretch, (_, offsets)) in Stretch::open_all(self.connection, rest)?.iter_mut().zip(rest) {
+            if stretch.peek(self.ask)?.is_some() {
+                waiting += u64::try_from(offsets.end - offsets.start).unwrap_or(0);
+            }
+        }
+        Ok(waiting)
     }
 
     fn oldest_us(&self, partition: &TopicPartition, offsets: Range<i64>) -> Result<Option<i64>, KafkaError> {

@@ -109,7 +109,10 @@ impl SourceReport {
             line(text, format_args!("    {letters} {reason}"));
         }
         if self.waiting > 0 {
-            line(text, format_args!("  {} records wait for ingest and were not looked at", self.waiting));
+            line(
+                text,
+                format_args!("  about {} records wait for ingest and were not looked at", self.waiting),
+            );
         }
         let width = self.outcomes.iter().map(|outcome| outcome.place.len()).max().unwrap_or(0);
         for outcome in &self.outcomes {
