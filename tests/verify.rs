@@ -148,13 +148,13 @@ fn all_is_right_until_somebody_meddles() {
     assert_eq!((settled.code, &settled.report["from"]), (0, &from.replace(".000000", "").into()));
     assert!(settled.sum("equal") > 0 && settled.sum("not_final") == 0, "{}", settled.report);
 
-    let is_event = |offset: i64| {
-        let dead = |letter: &oracle::DeadLetter| (&*letter.topic, letter.partition, letter.offset);
-        !expected.dead_letters.iter().any(|letter| dead(letter) == ("request-log", 1, offset))
+    let is_dead = |offset: i64| {
+        let mut letters = expected.dead_letters.iter();
+        letters.any(|letter| (&*letter.topic, letter.partition, letter.offset) == ("request-log", 1, offset))
     };
     let mut of_partition =
         raw.iter().filter(|record| (&*record.topic, record.partition) == ("request-log", 1));
-    let event = of_partition.find(|record| is_event(record.offset)).unwrap();
+    let event = of_partition.find(|record| !is_dead(record.offset)).unwrap();
     meddle(&deployment, &range, start_us, event.offset);
     refuse(&deployment);
 }

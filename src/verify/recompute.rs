@@ -196,19 +196,20 @@ impl Recomputed {
     ) -> Result<(), (String, String)> {
         let tally = &mut self.tally;
         tally.read += 1;
-        match (verdict, letter) {
-            (Verdict::Event { event, at_us, age_us, late }, Letter::None) => {
-                if !work.hours.contains(at_us) {
-                    tally.elsewhere += 1;
-                    return Ok(());
-                }
+        // What is an event has to be in its rows, whatever else was made of it.
+        match verdict {
+            Verdict::Event { event, at_us, age_us, late } if work.hours.contains(at_us) => {
                 tally.counted += 1;
                 let happened = Happened { event, at_us: *at_us, partition, offset, age_us: *age_us };
                 for (rows, rollup) in self.tables.iter_mut().zip(&work.source.rollups) {
                     rows.add(rollup, &happened, *late);
                 }
-                Ok(())
             }
+            Verdict::Event { .. } => tally.elsewhere += 1,
+            Verdict::Dead(_) | Verdict::Undecided => {}
+        }
+        match (verdict, letter) {
+            (Verdict::Event { .. }, Letter::None) => Ok(()),
             (Verdict::Undecided, Letter::None) => {
                 tally.elsewhere += 1;
                 Ok(())
