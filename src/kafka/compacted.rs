@@ -18,6 +18,10 @@ use super::{Connection, KafkaError, Start, TopicPartition};
 const BATCH: usize = 10_000;
 const WAIT: Duration = Duration::from_millis(100);
 const LOOK_UP: Duration = Duration::from_secs(30);
+/// Where several partitions are read, each is waited for only so long.
+const LOOK: Duration = Duration::from_millis(5);
+/// Each of them has a queue of its own.
+const QUEUE: (&str, &str) = ("queued.max.messages.kbytes", "2048");
 
 /// Reads a partition from its beginning to the end it had at the call (the end of the log, open transactions
 /// counted), committed records only: `each(offset, key, value)`, no value for a tombstone. Waits for open
@@ -31,37 +35,20 @@ pub fn read_whole(
     mut each: impl FnMut(i64, &[u8], Option<&[u8]>),
 ) -> Result<i64, KafkaError> {
     let partition = TopicPartition::new(topic, partition);
-    read_to_end(connection, partition, Start::Beginning, stall, |record| {
-        each(record.offset, record.key.unwrap_or_default(), record.payload);
-    })
-}
-
-/// The same from `start`, which must still be there, and with all that a record has.
-pub fn read_to_end(
-    connection: &Connection,
-    partition: TopicPartition,
-    start: Start,
-    stall: Duration,
-    mut each: impl FnMut(Record<'_>),
-) -> Result<i64, KafkaError> {
     let admin = Admin::open(connection)?;
     let one = std::slice::from_ref(&partition);
     let offset_at = |end| Ok(admin.offsets(one, end, LOOK_UP)?.first().map_or(0, |(_, offset)| *offset));
     let end = offset_at(EndOf::LatestUncommitted)?;
-    let first = match start {
-        Start::Beginning => offset_at(EndOf::Earliest)?,
-        Start::At(offset) => offset,
-    };
-    if first >= end {
+    if offset_at(EndOf::Earliest)? >= end {
         return Ok(end); // empty: nothing would ever arrive to show a position
     }
-    let mut follower = Follower::start(connection, partition, start, &[])?;
+    let mut follower = Follower::start(connection, partition, Start::Beginning, &[])?;
     let mut progress = (None, Instant::now());
     loop {
         follower.poll(WAIT, |record| {
             // A record past the end may come along; it belongs to whoever goes on from there.
             if record.offset < end {
-                each(record);
+                each(record.offset, record.key.unwrap_or_default(), record.payload);
             }
         })?;
         // Not the last record: markers and aborted records take offsets too.
@@ -77,6 +64,57 @@ pub fn read_to_end(
             return Err(KafkaError::TimedOut { action, waited: stall });
         }
     }
+}
+
+/// Reads partitions from the offsets given, which must still be there, to the ends they had at the call, committed
+/// records only. Each comes in the order of its log; between partitions there is none. Waits for open transactions to
+/// end. `stall`: the longest time without progress before it gives up.
+pub fn read_to_end(
+    connection: &Connection,
+    admin: &Admin,
+    starts: &[(TopicPartition, i64)],
+    stall: Duration,
+    mut each: impl FnMut(Record<'_>),
+) -> Result<(), KafkaError> {
+    let partitions: Vec<TopicPartition> = starts.iter().map(|(partition, _)| partition.clone()).collect();
+    let ends = admin.offsets(&partitions, EndOf::LatestUncommitted, LOOK_UP)?;
+    // Of an empty one nothing would ever arrive to show a position.
+    let open = starts.iter().zip(ends).filter(|((_, start), (_, end))| start < end);
+    let (starts, ends): (Vec<_>, Vec<i64>) =
+        open.map(|((partition, start), (_, end))| ((partition.clone(), Start::At(*start)), end)).unzip();
+    if starts.is_empty() {
+        return Ok(());
+    }
+    let followers = Follower::start_all(connection, &starts, &[QUEUE])?;
+    let mut open: Vec<(Follower, i64)> = followers.into_iter().zip(ends).collect();
+    let mut moved = Instant::now();
+    while let Some((first, end)) = open.first() {
+        if moved.elapsed() > stall {
+            let action = format!("reading {} up to offset {end}", first.slot.partition);
+            return Err(KafkaError::TimedOut { action, waited: stall });
+        }
+        // All have one client: while one is waited for, the others fill up.
+        let (mut wait, before) = (LOOK, open.len());
+        let mut at_end = Vec::new();
+        for (follower, end) in &mut open {
+            let count = follower.poll(wait, |record| {
+                if record.offset < *end {
+                    each(record);
+                }
+            })?;
+            if count > 0 {
+                (wait, moved) = (Duration::ZERO, Instant::now());
+            }
+            // Not the last record: markers and aborted records take offsets too.
+            at_end.push(follower.position()?.is_some_and(|position| position >= *end));
+        }
+        let mut is_open = at_end.into_iter().map(|at_end| !at_end);
+        open.retain(|_| is_open.next().unwrap_or(true));
+        if open.len() < before {
+            moved = Instant::now();
+        }
+    }
+    Ok(())
 }
 
 type Client = BaseConsumer<LogContext>;

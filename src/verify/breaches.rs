@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::kafka::{Admin, Connection, EndOf, KafkaError, Start, TopicPartition, read_to_end};
+use crate::kafka::{Admin, Connection, KafkaError, read_to_end};
 
 use super::difference::{Difference, Differences};
+use super::topic::beginnings;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BreachTally {
@@ -65,26 +66,21 @@ pub fn read_breaches(
     ask: Duration,
     differences: &mut Differences,
 ) -> Result<BreachTally, KafkaError> {
-    let count = admin.describe(&[topic], ask)?.first().map_or(0, |info| info.partitions);
-    let partitions: Vec<TopicPartition> =
-        (0..count as i32).map(|number| TopicPartition::new(topic, number)).collect();
-    let firsts = admin.offsets(&partitions, EndOf::Earliest, ask)?;
-    let mut breaches = Breaches { is_cut: firsts.iter().any(|(_, first)| *first > 0), ..Breaches::default() };
-    for partition in partitions {
-        read_to_end(connection, partition, Start::Beginning, ask, |record| {
-            let id = record.headers().find(|(name, _)| *name == "ce_id").and_then(|(_, value)| value);
-            let id = id.map(|id| String::from_utf8_lossy(id).into_owned());
-            let heard = match serde_json::from_slice(record.payload.unwrap_or_default()) {
-                Ok(told) => breaches.hear(id, record.key.unwrap_or_default(), &told),
-                Err(error) => vec![("record".to_owned(), "a breach".to_owned(), error.to_string())],
-            };
-            let place = format!("{topic}[{}], offset {}", record.partition, record.offset);
-            for (column, expected, found) in heard {
-                let row = String::new();
-                differences.push(Difference { place: place.clone(), row, column, expected, found });
-            }
-        })?;
-    }
+    let starts = beginnings(admin, topic, ask)?;
+    let mut breaches = Breaches { is_cut: starts.iter().any(|(_, first)| *first > 0), ..Breaches::default() };
+    read_to_end(connection, admin, &starts, ask, |record| {
+        let id = record.headers().find(|(name, _)| *name == "ce_id").and_then(|(_, value)| value);
+        let id = id.map(|id| String::from_utf8_lossy(id).into_owned());
+        let heard = match serde_json::from_slice(record.payload.unwrap_or_default()) {
+            Ok(told) => breaches.hear(id, record.key.unwrap_or_default(), &told),
+            Err(error) => vec![("record".to_owned(), "a breach".to_owned(), error.to_string())],
+        };
+        let place = format!("{topic}[{}], offset {}", record.partition, record.offset);
+        for (column, expected, found) in heard {
+            let row = String::new();
+            differences.push(Difference { place: place.clone(), row, column, expected, found });
+        }
+    })?;
     for (alert_key, expected, found) in breaches.still_open() {
         let (place, column) = (topic.to_owned(), "open episodes".to_owned());
         differences.push(Difference { place, row: alert_key, column, expected, found });

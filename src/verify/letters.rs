@@ -8,11 +8,12 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::core::time::rfc3339;
-use crate::kafka::{Admin, Connection, KafkaError, Record, Start, TopicPartition, read_to_end};
+use crate::kafka::{Admin, Connection, KafkaError, Record, read_to_end};
 
 use super::difference::{Difference, Differences};
 use super::moment::rfc3339_us;
 use super::offsets::Offsets;
+use super::topic::beginnings;
 
 /// Letters of one source partition.
 #[derive(Debug, Default)]
@@ -76,21 +77,17 @@ impl Letters {
         differences: &mut Differences,
     ) -> Result<Letters, KafkaError> {
         let mut letters = Letters::default();
-        let partitions = admin.describe(&[topic], ask)?.first().map_or(0, |info| info.partitions);
-        for partition in 0..partitions as i32 {
-            let partition = TopicPartition::new(topic, partition);
-            read_to_end(connection, partition, Start::Beginning, ask, |record| {
-                if let Err(wrong) = letters.add(&record) {
-                    differences.push(Difference {
-                        place: format!("{topic}[{}], offset {}", record.partition, record.offset),
-                        row: String::new(),
-                        column: "letter".to_owned(),
-                        expected: "one letter of one record".to_owned(),
-                        found: wrong,
-                    });
-                }
-            })?;
-        }
+        read_to_end(connection, admin, &beginnings(admin, topic, ask)?, ask, |record| {
+            if let Err(wrong) = letters.add(&record) {
+                differences.push(Difference {
+                    place: format!("{topic}[{}], offset {}", record.partition, record.offset),
+                    row: String::new(),
+                    column: "letter".to_owned(),
+                    expected: "one letter of one record".to_owned(),
+                    found: wrong,
+                });
+            }
+        })?;
         Ok(letters)
     }
 

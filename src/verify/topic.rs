@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use crate::core::time::{HOUR_US, MILLI_US};
-use crate::kafka::{Admin, Connection, EndOf, KafkaError, Record, Start, TopicPartition, read_to_end};
+use crate::kafka::{Admin, Connection, EndOf, KafkaError, Record, TopicPartition, read_to_end};
 
 use super::difference::{Difference, Differences};
 use super::place::{Place, RowKey, Table};
@@ -23,26 +23,35 @@ pub fn read(
     from_us: i64,
     differences: &mut Differences,
 ) -> Result<(), KafkaError> {
+    let firsts = beginnings(admin, topic, ask)?;
+    let partitions: Vec<TopicPartition> = firsts.iter().map(|(partition, _)| partition.clone()).collect();
+    let begins = admin.offsets_at(&partitions, (from_us - BEFORE_US).div_euclid(MILLI_US), ask)?;
+    let both = firsts.into_iter().zip(begins);
+    let starts = both.filter_map(|((partition, first), (_, begin))| Some((partition, begin?.max(first))));
+    let starts: Vec<(TopicPartition, i64)> = starts.collect();
+    read_to_end(connection, admin, &starts, ask, |record| {
+        if let Err((expected, found)) = take_record(place, &record) {
+            differences.push(Difference {
+                place: format!("{topic}[{}], offset {}", record.partition, record.offset),
+                row: String::new(),
+                column: "record".to_owned(),
+                expected: expected.to_owned(),
+                found,
+            });
+        }
+    })
+}
+
+/// The first offset of each partition.
+pub fn beginnings(
+    admin: &Admin,
+    topic: &str,
+    ask: Duration,
+) -> Result<Vec<(TopicPartition, i64)>, KafkaError> {
     let count = admin.describe(&[topic], ask)?.first().map_or(0, |info| info.partitions);
     let partitions: Vec<TopicPartition> =
         (0..count as i32).map(|number| TopicPartition::new(topic, number)).collect();
-    let begins = admin.offsets_at(&partitions, (from_us - BEFORE_US).div_euclid(MILLI_US), ask)?;
-    let firsts = admin.offsets(&partitions, EndOf::Earliest, ask)?;
-    for ((partition, begin), (_, first)) in begins.into_iter().zip(firsts) {
-        let Some(begin) = begin else { continue };
-        read_to_end(connection, partition, Start::At(begin.max(first)), ask, |record| {
-            if let Err((expected, found)) = take_record(place, &record) {
-                differences.push(Difference {
-                    place: format!("{topic}[{}], offset {}", record.partition, record.offset),
-                    row: String::new(),
-                    column: "record".to_owned(),
-                    expected: expected.to_owned(),
-                    found,
-                });
-            }
-        })?;
-    }
-    Ok(())
+    admin.offsets(&partitions, EndOf::Earliest, ask)
 }
 
 /// What was expected, and what was found.
