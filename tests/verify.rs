@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-use oracle::rfc3339;
+use oracle::{RawRecord, rfc3339};
 use plimsoll::core::output::{Output, Transition};
 use plimsoll::generate::{PerTopic, Volume, Workload, WorkloadOptions};
-use plimsoll::kafka::{TransactionalWriter, WriterRecord};
+use plimsoll::kafka::{Admin, TopicPartition, TransactionalWriter, WriterRecord};
 use plimsoll::roles::wall_clock_us;
 use serde_json::{Value, json};
 use support::{Deployment, Settings, TABLES};
@@ -148,6 +148,7 @@ fn all_is_right_until_somebody_meddles() {
     assert_eq!((settled.code, &settled.report["from"]), (0, &from.replace(".000000", "").into()));
     assert!(settled.sum("equal") > 0 && settled.sum("not_final") == 0, "{}", settled.report);
 
+    forget(&deployment, &raw, &range, start_us);
     let is_dead = |offset: i64| {
         let mut letters = expected.dead_letters.iter();
         letters.any(|letter| (&*letter.topic, letter.partition, letter.offset) == ("request-log", 1, offset))
@@ -157,6 +158,28 @@ fn all_is_right_until_somebody_meddles() {
     let event = of_partition.find(|record| !is_dead(record.offset)).unwrap();
     meddle(&deployment, &range, start_us, event.offset);
     refuse(&deployment);
+}
+
+/// Records deleted from one partition: what they may have been part of is left out, and said.
+fn forget(deployment: &Deployment, raw: &[RawRecord], range: &[&str], start_us: i64) {
+    let old_ms = (start_us + 2 * HOUR_US + HOUR_US / 6) / 1_000;
+    let is_kept = |record: &&RawRecord| {
+        (&*record.topic, record.partition) == ("ml-predictions", 0) && record.timestamp_ms >= old_ms
+    };
+    let first = raw.iter().find(is_kept).unwrap();
+    let partition = TopicPartition::new("ml-predictions", 0);
+    let admin = Admin::open(&deployment.connection).unwrap();
+    admin.delete_records(&[(partition, first.offset)], LIMIT).unwrap();
+    let rest = verify(deployment, &[range, &["--source", "ml-predictions"]].concat());
+    assert_eq!(rest.code, 0, "{}", rest.report);
+    let third = rfc3339(start_us + 3 * HOUR_US).replace(".000000", "");
+    let source = &rest.report["sources"][0];
+    assert_eq!((&source["from"], rest.sum("equal") > 0), (&Value::from(third.clone()), true));
+    assert_eq!(source["note"], format!("its topic holds hours from {third} on"));
+    let (from, to) = (rfc3339(start_us), rfc3339(start_us + 2 * HOUR_US));
+    let none = deployment.command(&["verify", "--from", &from, "--to", &to, "--source", "ml-predictions"]);
+    assert_eq!(none.status.code(), Some(64), "nothing can be compared");
+    assert!(String::from_utf8_lossy(&none.stdout).contains("does not hold these hours any more"));
 }
 
 /// One wrong after the other, each found beside those before.

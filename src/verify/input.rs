@@ -48,6 +48,8 @@ impl Broker<'_> {
         let ends = self.admin.offsets(&partitions, EndOf::LatestCommitted, self.ask)?;
         let firsts = self.admin.offsets(&partitions, EndOf::Earliest, self.ask)?;
         let committed = GroupOffsets::open(self.connection, group)?.committed(&partitions, self.ask)?;
+        // A group that was away for long is forgotten whole; one partition alone is new, and nothing of it was read.
+        let is_forgotten = committed.iter().all(|(_, committed)| committed.is_none());
         let mut rest = Vec::new();
         let max_ahead_us = source.event_time.max_ahead_us;
         let begin_us = from_us - max_ahead_us;
@@ -55,7 +57,11 @@ impl Broker<'_> {
         for ((((partition, end), (_, first)), (_, committed)), (_, begin)) in
             ends.into_iter().zip(firsts).zip(committed).zip(begins)
         {
-            let to = committed.map_or(end, |committed| committed.next.min(end));
+            let to = match committed {
+                Some(committed) => committed.next.min(end),
+                None if is_forgotten => end,
+                None => first,
+            };
             rest.push((partition.clone(), to..end));
             let begin = begin.unwrap_or(to).clamp(first.min(to), to);
             let mut unread_us = if begin == 0 { i64::MIN } else { from_us };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use plimsoll::kafka::{
     Admin, Assignor, CommitError, Connection, EndOf, Follower, GroupReader, KafkaError, ReaderEvent, Start,
-    TopicPartition, TopicSpec, TransactionalWriter, WriterRecord, read_whole,
+    TopicPartition, TopicSpec, TransactionalWriter, WriterRecord, read_to_end, read_whole,
 };
 use rdkafka::mocking::MockCluster;
 
@@ -150,6 +150,31 @@ fn what_compresses_well_may_be_large_and_what_does_not_is_refused_for_good() {
     let mut lengths = Vec::new();
     read_whole(&connection, &topic, 0, WAIT, |_, _, value| lengths.push(value.unwrap().len())).unwrap();
     assert_eq!(lengths, [text.len()]);
+}
+
+#[test]
+fn partitions_are_read_together_from_where_each_begins_to_its_end() {
+    let (connection, _running) = connect();
+    let topic = create(&connection, "together", 4);
+    fill(&connection, &topic, 3, 5_000);
+    let mut writer = TransactionalWriter::open(&connection, &unique("together")).unwrap();
+    writer.begin().unwrap();
+    let record = WriterRecord { topic: &topic, partition: Some(2), ..WriterRecord::default() };
+    writer.send(WriterRecord { payload: Some(b"last"), headers: &[("why", b"it ends")], ..record }).unwrap();
+    writer.commit_records().unwrap();
+    let admin = Admin::open(&connection).unwrap();
+    let starts = [0, 4_990, 5_000, 0].into_iter().zip(0..);
+    let starts: Vec<_> =
+        starts.map(|(at, number)| (TopicPartition::new(topic.as_str(), number), at)).collect();
+    let (mut next, mut why) = ([0, 4_990, 5_000, 0], Vec::new());
+    read_to_end(&connection, &admin, &starts, WAIT, |record| {
+        let expected = &mut next[record.partition as usize];
+        assert_eq!(record.offset, *expected);
+        *expected += 1;
+        why.extend(record.headers().map(|(_, value)| value.unwrap().to_vec()));
+    })
+    .unwrap();
+    assert_eq!((next, why), ([5_000, 5_000, 5_001, 0], vec![b"it ends".to_vec()]));
 }
 
 #[test]
