@@ -19,8 +19,8 @@ use super::{Failure, Format, Global, say};
 ///
 /// It takes the records that Kafka still holds, by a slow and plain way of its own that shares no code with `run`, and
 /// compares every column of every row, in both places. Every record it reads must be in a row or, with the right reason,
-/// in the dead letters. In the breach topic no id may come twice, and every episode must live as episodes may. It reads
-/// alone and writes nothing; its memory follows from keys and hours, not from records.
+/// in the dead letters. In the breach topic no id may come twice, and every episode must live as episodes may. It only reads;
+/// its memory follows from keys and hours, not from records.
 ///
 /// Not compared are columns that say how a row came to be: revision, version, watermark, updated_at. Rows that are not
 /// final yet, or of hours that lost input and say so, are counted and not judged. Beyond a rollup's key limit it depends
