@@ -41,9 +41,16 @@ pub fn directory() -> Result<PathBuf, LocalError> {
 
 /// A port of 127.0.0.1 nobody listens on now. Another process may take it before its user does.
 pub fn free_port() -> Result<u16, LocalError> {
+    Ok(free_ports(1)?[0])
+}
+
+/// Several, no two the same.
+pub fn free_ports(count: usize) -> Result<Vec<u16>, LocalError> {
     let failed = |error: io::Error| LocalError::Failed { what: "no free port", detail: error.to_string() };
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(failed)?;
-    Ok(listener.local_addr().map_err(failed)?.port())
+    // Held until all are found, so that none is given twice.
+    let listeners = (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0)));
+    let listeners = listeners.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    listeners.iter().map(|listener| Ok(listener.local_addr().map_err(failed)?.port())).collect()
 }
 
 /// The data of one local service: gone when dropped, swept by the next start after a crash.

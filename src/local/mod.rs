@@ -2,7 +2,9 @@
 
 pub mod broker;
 pub mod cache;
+pub mod cluster;
 pub mod kafka;
+mod node;
 pub mod postgres;
 
 pub use cache::LocalError;

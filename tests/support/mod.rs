@@ -42,9 +42,12 @@ pub type TopicRecord = (i32, i64, Vec<u8>, Option<Vec<u8>>);
 /// One deployment at a time in a test binary: several would only fight for the machine.
 static TURN: Mutex<()> = Mutex::new(());
 
-pub struct Deployment {
-    pub kafka: LocalKafka,
+pub struct Deployment<K = LocalKafka> {
+    pub kafka: K,
     pub postgres: LocalPostgres,
+    /// What replicas and commands are told; Postgres itself, unless something is put between.
+    pub database_url: String,
+    replication_factor: u16,
     pub connection: Connection,
     directory: tempfile::TempDir,
     _turn: MutexGuard<'static, ()>,
@@ -68,12 +71,30 @@ impl Default for Settings {
 impl Deployment {
     /// Starts Kafka and Postgres, creates all topics, and lays out a configuration folder.
     pub fn start(input_partitions: u32, settings: &Settings) -> Deployment {
+        let brokers = || {
+            let kafka = LocalKafka::start().unwrap();
+            let connection = Connection::to_brokers(kafka.brokers());
+            (kafka, connection)
+        };
+        Deployment::on(brokers, 1, input_partitions, settings)
+    }
+}
+
+impl<K> Deployment<K> {
+    /// The same on other brokers; every topic gets `replication_factor`.
+    pub fn on(
+        brokers: impl FnOnce() -> (K, Connection),
+        replication_factor: u16,
+        input_partitions: u32,
+        settings: &Settings,
+    ) -> Deployment<K> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let kafka = LocalKafka::start().unwrap();
+        let (kafka, connection) = brokers();
         let postgres = LocalPostgres::start().unwrap();
-        let connection = Connection::to_brokers(kafka.brokers());
         let directory = tempfile::tempdir().unwrap();
-        let deployment = Deployment { kafka, postgres, connection, directory, _turn: turn };
+        let database_url = postgres.url();
+        let deployment =
+            Deployment { kafka, postgres, database_url, replication_factor, connection, directory, _turn: turn };
         deployment.write_config(settings);
         deployment.create_inputs(input_partitions);
         let created = deployment.command(&["topics", "create"]);
@@ -97,10 +118,11 @@ impl Deployment {
         }
         let yaml = format!(
             "workers: {}\nkafka: {{brokers: \"{}\", connect_timeout: 5s}}\n\
-             topics: {{internal_partitions: {}, replication_factor: 1}}\nhttp: {{address: \"127.0.0.1:0\"}}\n{}",
+             topics: {{internal_partitions: {}, replication_factor: {}}}\nhttp: {{address: \"127.0.0.1:0\"}}\n{}",
             settings.workers,
-            self.kafka.brokers(),
+            self.connection.brokers(),
             settings.internal_partitions,
+            self.replication_factor,
             settings.more,
         );
         fs::write(self.folder().join("plimsoll.yaml"), yaml).unwrap();
@@ -123,7 +145,7 @@ impl Deployment {
         let spec = |name: &str| TopicSpec {
             name: name.to_owned(),
             partitions,
-            replication_factor: 1,
+            replication_factor: self.replication_factor,
             config: BTreeMap::new(),
         };
         let specs: Vec<TopicSpec> = INPUTS.into_iter().map(spec).collect();
@@ -138,7 +160,7 @@ impl Deployment {
     fn prepared(&self, instance: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
         command.args(arguments).arg("--config").arg(self.folder()).args(["--instance", instance]);
-        command.env("DATABASE_URL", self.postgres.url()).stdin(Stdio::null());
+        command.env("DATABASE_URL", &self.database_url).stdin(Stdio::null());
         command
     }
 
