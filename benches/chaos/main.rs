@@ -4,7 +4,8 @@
 //! The faults follow from `PLIMSOLL_CHAOS_SEED` (1) and are printed first. `PLIMSOLL_CHAOS_ROUNDS` (1) deployments, one
 //! after the other, each with its own seed, suffer `PLIMSOLL_CHAOS_KILLS` (5) single kills and every other fault
 //! `PLIMSOLL_CHAOS_EACH` (1) times, at `PLIMSOLL_CHAOS_RATE` (2,000) messages a second. `PLIMSOLL_CHAOS_ONLY` leaves the
-//! faults whose name contains it; `takeover` measures instead how long replicas and brokers are missed.
+//! faults whose name contains it; `takeover` measures instead how long replicas and brokers are missed, over
+//! `PLIMSOLL_CHAOS_TRIES` (5).
 
 #[path = "../../tests/oracle/mod.rs"]
 mod oracle;
@@ -20,6 +21,7 @@ mod lag;
 mod load;
 mod proxy;
 mod story;
+mod takeover;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -59,6 +61,10 @@ fn main() -> ExitCode {
         rate: number("PLIMSOLL_CHAOS_RATE", 2_000),
         only: std::env::var("PLIMSOLL_CHAOS_ONLY").ok(),
     };
+    if options.only.as_deref() == Some("takeover") {
+        takeover::run(options.seed, options.rate, number("PLIMSOLL_CHAOS_TRIES", 5));
+        return ExitCode::SUCCESS;
+    }
     let mut recoveries = BTreeMap::new();
     let mut sound = true;
     for seed in options.seed..options.seed + options.rounds {

@@ -44,6 +44,8 @@ pub enum EndOf {
     LatestUncommitted,
 }
 
+/// New topics are there when so many answers in a row know them.
+const SEEN: u32 = 10;
 /// Pause before a question is asked again, and the least time an answer gets.
 const AGAIN: Duration = Duration::from_millis(20);
 const SHORTEST_ASK: Duration = Duration::from_millis(100);
@@ -158,12 +160,15 @@ impl Admin {
                 Err((name, code)) => return Err(failed_with(&format!("creating topic `{name}`"), code)),
             }
         }
-        // The controller knows them at once, each broker a little later.
-        while self.describe(&names, timeout)?.iter().any(|info| !info.exists) {
+        // The controller knows them at once, each broker a little later, and any broker may answer.
+        let mut seen = 0;
+        while seen < SEEN {
+            let lacks = self.describe(&names, timeout)?.iter().any(|info| !info.exists);
+            seen = if lacks { 0 } else { seen + 1 };
             if Instant::now() >= deadline {
                 return Err(KafkaError::TimedOut { action: "creating topics".to_owned(), waited: timeout });
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(AGAIN);
         }
         Ok(created)
     }
@@ -174,6 +179,9 @@ impl Admin {
         topics: &[&str],
         timeout: Duration,
     ) -> Result<Vec<BTreeMap<String, String>>, KafkaError> {
+        if topics.is_empty() {
+            return Ok(Vec::new());
+        }
         let resources: Vec<ResourceSpecifier<'_>> =
             topics.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let results = self
