@@ -32,6 +32,8 @@ pub struct Lag {
     history: Vec<Ends>,
     store: Option<postgres::Client>,
     url: String,
+    /// Why the last look was a no.
+    pub why: String,
 }
 
 impl Lag {
@@ -50,6 +52,7 @@ impl Lag {
             history: Vec::new(),
             store: None,
             url: deployment.postgres.url(),
+            why: String::new(),
         }
     }
 
@@ -66,26 +69,30 @@ impl Lag {
 
     /// Whether ingest and evaluate are at the end of what came since the beginning. No answer is a no.
     pub fn is_judged(&mut self) -> bool {
-        self.judge().unwrap_or(false)
+        let waits = self.waits().unwrap_or_else(|error| Some(error.to_string()));
+        self.why = waits.unwrap_or_default();
+        self.why.is_empty()
     }
 
-    fn judge(&mut self) -> Result<bool, KafkaError> {
+    /// What keeps it from being so.
+    fn waits(&mut self) -> Result<Option<String>, KafkaError> {
         let at = Instant::now();
         let all = [&self.inputs[..], &self.partials, &self.outputs].concat();
         let offsets = self.admin.offsets(&all, EndOf::LatestCommitted, ASK)?.into_iter().collect();
         self.history.push(Ends { at, offsets });
         let Some(before) = self.history.iter().rev().find(|ends| at - ends.at >= UNDER_WAY) else {
-            return Ok(false);
+            return Ok(Some("too early to tell".to_owned()));
         };
         for (group, partitions) in [(&self.ingest, &self.inputs), (&self.evaluate, &self.partials)] {
             for (partition, committed) in group.committed(partitions, ASK)? {
                 let next = committed.map_or(0, |committed| committed.next);
-                if next < before.offsets.get(&partition).copied().unwrap_or(0) {
-                    return Ok(false);
+                let end = before.offsets.get(&partition).copied().unwrap_or(0);
+                if next < end {
+                    return Ok(Some(format!("{partition} is read up to {next} of {end}")));
                 }
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Whether Postgres holds what was written since the beginning.

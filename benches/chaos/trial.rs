@@ -20,7 +20,7 @@ use super::support::Deployment;
 /// Beyond the session timeout of 10 s, and beyond the 9 s after which a controller gives up a broker.
 const SILENCE: Duration = Duration::from_secs(14);
 const OUTAGE: Duration = Duration::from_secs(5);
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(120);
 const ASK: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(50);
 /// Records that truncation takes at least.
@@ -113,7 +113,8 @@ impl Trial {
             }
             assert!(
                 since.elapsed() < LIMIT,
-                "still behind after {LIMIT:?}: judged {judged:?}, stored {stored:?}\n{}",
+                "still behind after {LIMIT:?}: judged {judged:?}, stored {stored:?}, {}\n{}",
+                self.lag.why,
                 self.fleet.tails()
             );
             std::thread::sleep(STEP);

@@ -253,9 +253,17 @@ impl Admin {
             let found = admin_ffi::list_offsets(handle, &list, read_committed, left)
                 .map_err(|failure| self.failure(&listing_offsets(partitions), timeout, failure))?;
             // A topic just created, or a leader that moves: the broker knows better in a moment.
-            let passing = found.iter().any(|found| found.error.is_error() && is_passing(found.error.into()));
-            if !passing || Instant::now() >= deadline {
+            let passing = |found: &&admin_ffi::Element| {
+                found.error.is_error() && is_passing(found.error.into())
+            };
+            let moved: BTreeSet<&str> = found.iter().filter(passing).map(|found| found.topic.as_str()).collect();
+            if moved.is_empty() || Instant::now() >= deadline {
                 break found;
+            }
+            // The client keeps asking the leader it knows, under an epoch long over, until it is told to look.
+            for topic in moved {
+                // An error means that the next round asks in vain as well.
+                let _ = self.client.inner().fetch_metadata(Some(topic), left);
             }
             std::thread::sleep(AGAIN);
         };

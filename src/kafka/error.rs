@@ -158,7 +158,13 @@ fn classify(code: Code) -> Kind {
         | Code::BrokerDestroy
         | Code::CoordinatorLoadInProgress
         | Code::CoordinatorNotAvailable
+        | Code::FencedLeaderEpoch // the client's own idea of the leader is old, or too new for this broker
+        | Code::UnknownLeaderEpoch
         | Code::LeaderNotAvailable
+        | Code::ReplicaNotAvailable
+        | Code::NotEnoughReplicas
+        | Code::NotEnoughReplicasAfterAppend
+        | Code::OffsetNotAvailable
         | Code::NetworkException
         | Code::NodeUpdate
         | Code::NotCoordinator
@@ -171,5 +177,26 @@ fn classify(code: Code) -> Kind {
         | Code::UnstableOffsetCommit
         | Code::WaitingForCoordinator => Kind::Passing,
         _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_moving_leader_causes_passes_by_itself() {
+        let moving = [
+            Code::FencedLeaderEpoch,
+            Code::UnknownLeaderEpoch,
+            Code::NotLeaderForPartition,
+            Code::OffsetNotAvailable,
+            Code::NotEnoughReplicas,
+        ];
+        for code in moving {
+            assert!(is_passing(code), "{code}");
+            let read = consumer_error(&ClientError::MessageConsumption(code), "moved".to_owned());
+            assert_eq!(read, None, "{code}");
+        }
     }
 }
