@@ -130,7 +130,8 @@ fn settle(trial: &mut Trial, truth: &Truth, until_s: i64) -> Result<(), String> 
                 "dead_letter_hourly" => ("count", "0"),
                 _ => ("event_count", "count(*) filter (where not is_final)"),
             };
-            let query = format!("select coalesce(sum({column}), 0)::bigint, ({open})::bigint from plimsoll.{table}");
+            let query =
+                format!("select coalesce(sum({column}), 0)::bigint, ({open})::bigint from plimsoll.{table}");
             let row = client.query_one(&query, &[]).map_err(|error| error.to_string())?;
             found.insert(*table, row.get::<_, i64>(0) as u64);
             provisional += row.get::<_, i64>(1);
@@ -182,10 +183,13 @@ fn dead_letters(trial: &Trial, expected: &Expected) -> Vec<String> {
     let mut found = BTreeMap::new();
     for told in read_output(&trial.deployment.connection, "plimsoll-dead-letters") {
         let header = |name: &str| told.headers.get(name).cloned().unwrap_or_default();
-        *found.entry((header("topic"), header("partition"), header("offset"), header("reason"))).or_default() += 1;
+        *found
+            .entry((header("topic"), header("partition"), header("offset"), header("reason")))
+            .or_default() += 1;
     }
     if found != wanted {
-        let lacking: Vec<_> = wanted.iter().filter(|(place, count)| found.get(*place) != Some(count)).collect();
+        let lacking: Vec<_> =
+            wanted.iter().filter(|(place, count)| found.get(*place) != Some(count)).collect();
         let more: Vec<_> = found.iter().filter(|(place, count)| wanted.get(*place) != Some(count)).collect();
         wrong.push(format!(
             "dead letters: {} of the oracle's differ, as {:?}; {} of the topic's, as {:?}",

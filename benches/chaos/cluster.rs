@@ -46,7 +46,9 @@ pub fn wait_in_sync(brokers: &str) {
                 let lacking = partitions.filter(|p| p.isr().len() < p.replicas().len()).count();
                 match (lacking, metadata.brokers().len()) {
                     (0, SERVERS) => return,
-                    (lacking, brokers) => format!("{lacking} partitions lack a replica, {brokers} brokers are there"),
+                    (lacking, brokers) => {
+                        format!("{lacking} partitions lack a replica, {brokers} brokers are there")
+                    }
                 }
             }
         };

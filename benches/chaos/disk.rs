@@ -26,7 +26,9 @@ impl Disk {
         fs::create_dir(&at).unwrap();
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", SIZE, "tmpfs"]).arg(&at).status();
         if !mounted.is_ok_and(|status| status.success()) {
-            println!("no small disk can be mounted here (are you root?): the disk of Postgres will not be full");
+            println!(
+                "no small disk can be mounted here (are you root?): the disk of Postgres will not be full"
+            );
             return None;
         }
         let mount = Mount(at);

@@ -25,7 +25,8 @@ struct Member {
 impl Fleet {
     /// Of each instance name and role.
     pub fn start(deployment: &Deployment<LocalCluster>, roles: &[(&str, &'static str)]) -> Fleet {
-        let member = |(name, role): &(&str, &'static str)| Member { name: (*name).to_owned(), role, replica: None };
+        let member =
+            |(name, role): &(&str, &'static str)| Member { name: (*name).to_owned(), role, replica: None };
         let mut fleet = Fleet { members: roles.iter().map(member).collect(), ended: Vec::new() };
         fleet.start_all(deployment);
         fleet
@@ -86,7 +87,11 @@ impl Fleet {
             let Some(replica) = &mut self.members[at].replica else { continue };
             let Some(status) = replica.exited() else { continue };
             let log = last_lines(&replica.log(), 60);
-            assert!(status.code() != Some(BROKEN), "{} says that an invariant broke\n{log}", self.members[at].name);
+            assert!(
+                status.code() != Some(BROKEN),
+                "{} says that an invariant broke\n{log}",
+                self.members[at].name
+            );
             let why = log.lines().rev().find(|line| line.contains("ERROR") || line.contains("error:"));
             self.ended.push(format!("{} {status}: {}", self.members[at].name, why.unwrap_or("no word")));
             self.members[at].replica = None;

@@ -38,9 +38,8 @@ pub struct Lag {
 
 impl Lag {
     pub fn watch(deployment: &Deployment<LocalCluster>) -> Lag {
-        let group = |role: &str| {
-            GroupOffsets::open(&deployment.connection, &format!("plimsoll-{role}")).unwrap()
-        };
+        let group =
+            |role: &str| GroupOffsets::open(&deployment.connection, &format!("plimsoll-{role}")).unwrap();
         let admin = Admin::open(&deployment.connection).unwrap();
         Lag {
             inputs: partitions(&admin, &INPUTS),
@@ -118,7 +117,8 @@ impl Lag {
 
     /// Where the group of ingest stands in a partition.
     pub fn ingested(&self, partition: &TopicPartition) -> i64 {
-        let committed = self.ingest.committed(std::slice::from_ref(partition), Duration::from_secs(30)).unwrap();
+        let committed =
+            self.ingest.committed(std::slice::from_ref(partition), Duration::from_secs(30)).unwrap();
         committed[0].1.as_ref().map_or(0, |committed| committed.next)
     }
 }

@@ -45,7 +45,17 @@ impl Load {
     fn begin(&mut self, deployment: &Deployment<LocalCluster>) {
         let start_us = self.now_us();
         let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
-        command.args(["generate", "--speed", "1", "--span", "2h", "--bad-share", "0.2%", "--late-share", "1%"]);
+        command.args([
+            "generate",
+            "--speed",
+            "1",
+            "--span",
+            "2h",
+            "--bad-share",
+            "0.2%",
+            "--late-share",
+            "1%",
+        ]);
         command.args(["--start", &rfc3339(start_us), "--rate", &self.rate.to_string()]);
         command.args(["--seed", &(self.seed * 1_000 + self.restarts).to_string()]);
         command.arg("--config").arg(deployment.folder()).args(["--instance", "load"]);

@@ -90,11 +90,17 @@ fn round(options: &Options, seed: u64, recoveries: &mut Recoveries) -> Findings 
     let now_us = wall_clock_us();
     // An hour ends while faults happen, and the one after it is over before the end.
     let start_us = now_us - now_us.rem_euclid(HOUR_US) - BEFORE_HOUR_US;
-    let behind_us = if now_us - start_us < HOUR_US - 300_000_000 { now_us - start_us + HOUR_US } else { now_us - start_us };
+    let behind_us = if now_us - start_us < HOUR_US - 300_000_000 {
+        now_us - start_us + HOUR_US
+    } else {
+        now_us - start_us
+    };
     let mut trial = Trial::start(seed, options.rate, behind_us);
     for (at, planned) in planned.iter().enumerate() {
         match trial.suffer(planned) {
-            None => println!("{:7.1} s  {at:3} {}: not here", began.elapsed().as_secs_f64(), planned.fault.name()),
+            None => {
+                println!("{:7.1} s  {at:3} {}: not here", began.elapsed().as_secs_f64(), planned.fault.name())
+            }
             Some(recovery) => {
                 let Recovery { judged, stored } = recovery;
                 println!(

@@ -21,7 +21,8 @@ pub struct Told {
 impl Told {
     fn of(record: &Record<'_>) -> Told {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let header = |(name, value): (&str, Option<&[u8]>)| (name.to_owned(), text(value.unwrap_or_default()));
+        let header =
+            |(name, value): (&str, Option<&[u8]>)| (name.to_owned(), text(value.unwrap_or_default()));
         Told {
             key: text(record.key.unwrap_or_default()),
             value: record.payload.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default(),

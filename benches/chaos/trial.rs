@@ -25,8 +25,13 @@ const ASK: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(50);
 /// Records that truncation takes at least.
 const LOST: i64 = 200;
-const FLEET: [(&str, &str); 5] =
-    [("all-1", "all"), ("all-2", "all"), ("ingest-1", "ingest"), ("evaluate-1", "evaluate"), ("store-1", "store")];
+const FLEET: [(&str, &str); 5] = [
+    ("all-1", "all"),
+    ("all-2", "all"),
+    ("ingest-1", "ingest"),
+    ("evaluate-1", "evaluate"),
+    ("store-1", "store"),
+];
 /// Rows and checkpoints often, so that faults meet them. A pause of the load is no idleness.
 const SETTINGS: &str = "intervals: {provisional: 2s, checkpoint: 3s, heartbeat: 1s}\n";
 
@@ -59,8 +64,10 @@ impl Trial {
     pub fn start(seed: u64, rate: u64, behind_us: i64) -> Trial {
         let mut deployment = cluster::deploy(SETTINGS);
         let proxy = Proxy::start(deployment.postgres.port());
-        deployment.database_url =
-            deployment.postgres.url().replace(&deployment.postgres.port().to_string(), &proxy.port().to_string());
+        deployment.database_url = deployment
+            .postgres
+            .url()
+            .replace(&deployment.postgres.port().to_string(), &proxy.port().to_string());
         let disk = Disk::mount(&deployment);
         deployment.write_only_rules(&rules(0));
         for source in ["commodity-prices", "ml-predictions", "request-log"] {
@@ -213,12 +220,25 @@ impl Trial {
                 self.input_partitions += 1;
                 let brokers = self.deployment.connection.brokers();
                 cluster::set_partitions(brokers, "request-log", self.input_partitions);
-                self.lag.look_again();
                 self.load.restart(&self.deployment);
+                self.lag.look_again();
+                self.wait_for_records(self.input_partitions - 1);
             }
             Fault::RollingUpgrade => self.upgrade(),
         }
         Some(began)
+    }
+
+    /// Until something lies in a new partition of the requests, so that it must be read.
+    fn wait_for_records(&mut self, partition: usize) {
+        let admin = Admin::open(&self.deployment.connection).unwrap();
+        let one = [TopicPartition::new("request-log", partition as i32)];
+        let deadline = Instant::now() + LIMIT;
+        while admin.offsets(&one, EndOf::LatestCommitted, ASK).map_or(0, |ends| ends[0].1) == 0 {
+            assert!(Instant::now() < deadline, "nothing comes to {}", one[0]);
+            self.pass(STEP);
+        }
+        self.lag.look_again();
     }
 
     fn kill(&mut self, at: usize) {
@@ -230,8 +250,7 @@ impl Trial {
     fn truncate(&mut self, n: u64) -> Instant {
         let ingesting = self.fleet.ingesting();
         ingesting.iter().for_each(|at| self.fleet.terminate(*at));
-        let partition =
-            TopicPartition::new("request-log", (n % u64::from(cluster::INPUT_PARTITIONS)) as i32);
+        let partition = TopicPartition::new("request-log", (n % u64::from(cluster::INPUT_PARTITIONS)) as i32);
         let next = self.lag.ingested(&partition);
         let admin = Admin::open(&self.deployment.connection).unwrap();
         let one = std::slice::from_ref(&partition);

@@ -253,10 +253,10 @@ impl Admin {
             let found = admin_ffi::list_offsets(handle, &list, read_committed, left)
                 .map_err(|failure| self.failure(&listing_offsets(partitions), timeout, failure))?;
             // A topic just created, or a leader that moves: the broker knows better in a moment.
-            let passing = |found: &&admin_ffi::Element| {
-                found.error.is_error() && is_passing(found.error.into())
-            };
-            let moved: BTreeSet<&str> = found.iter().filter(passing).map(|found| found.topic.as_str()).collect();
+            let passing =
+                |found: &&admin_ffi::Element| found.error.is_error() && is_passing(found.error.into());
+            let moved: BTreeSet<&str> =
+                found.iter().filter(passing).map(|found| found.topic.as_str()).collect();
             if moved.is_empty() || Instant::now() >= deadline {
                 break found;
             }

@@ -161,6 +161,8 @@ impl Connection {
             ("queued.max.messages.kbytes", "16384"),
             ("fetch.max.bytes", "16777216"),
             ("fetch.message.max.bytes", "1048576"),
+            // Partitions added to a topic are found no sooner; the default is 5 min.
+            ("topic.metadata.refresh.interval.ms", "30000"),
         ];
         let mut all = vec![
             ("enable.auto.commit", "false"),

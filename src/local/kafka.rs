@@ -73,9 +73,7 @@ impl LocalKafka {
     }
 }
 
-pub(super) fn again_on_taken_ports<T>(
-    start: impl Fn() -> Result<T, LocalError>,
-) -> Result<T, LocalError> {
+pub(super) fn again_on_taken_ports<T>(start: impl Fn() -> Result<T, LocalError>) -> Result<T, LocalError> {
     let mut attempt = 1;
     loop {
         match start() {

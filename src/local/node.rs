@@ -31,13 +31,8 @@ impl Node {
         heap_mb: u32,
         properties: &str,
     ) -> Result<Node, LocalError> {
-        let node = Node {
-            process: None,
-            libs: libs.to_owned(),
-            address,
-            directory: directory.to_owned(),
-            heap_mb,
-        };
+        let node =
+            Node { process: None, libs: libs.to_owned(), address, directory: directory.to_owned(), heap_mb };
         write(&node.properties_path(), properties)?;
         write(&directory.join("log4j2.properties"), LOG4J)?;
         // Any 16 bytes in URL-safe base64: nothing else ever joins this cluster.

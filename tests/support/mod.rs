@@ -93,8 +93,15 @@ impl<K> Deployment<K> {
         let postgres = LocalPostgres::start().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let database_url = postgres.url();
-        let deployment =
-            Deployment { kafka, postgres, database_url, replication_factor, connection, directory, _turn: turn };
+        let deployment = Deployment {
+            kafka,
+            postgres,
+            database_url,
+            replication_factor,
+            connection,
+            directory,
+            _turn: turn,
+        };
         deployment.write_config(settings);
         deployment.create_inputs(input_partitions);
         let created = deployment.command(&["topics", "create"]);
