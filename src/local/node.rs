@@ -10,7 +10,7 @@ use super::LocalError;
 use crate::kafka::Connection;
 use crate::kafka::child::BoundChild;
 
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// Broker and controller in one. Killed when dropped; the files stay.
 #[derive(Debug)]
