@@ -1,7 +1,7 @@
 //! How long a replica or a broker is missed: until nothing waits any more, and until breaches open again.
 //!
 //! A request that alone is a breach is due every 100 ms, in every partition and shard by turns. Breaches open again
-//! when none that was due half a second ago is still to be told.
+//! when none that was due a second ago is still to be told.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,9 +25,9 @@ use super::support::Deployment;
 const TRIP_EVERY: Duration = Duration::from_millis(100);
 /// Each has a group of its own until its episode is long over.
 const GROUPS: u32 = 900;
-const UNDER_WAY: Duration = Duration::from_millis(500);
+const UNDER_WAY: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(20);
-const CALM: Duration = Duration::from_secs(3);
+const CALM: Duration = Duration::from_secs(2);
 const LIMIT: Duration = Duration::from_secs(120);
 const SETTINGS: &str = "intervals: {provisional: 60s, heartbeat: 1s}\n";
 const RULES: &str = "
