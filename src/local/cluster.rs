@@ -6,7 +6,7 @@ use std::path::Path;
 use super::LocalError;
 use super::cache::{self, ScratchDirectory};
 use super::kafka::{again_on_taken_ports, libraries};
-use super::node::{Node, Place, server_properties};
+use super::node::{Node, Place, server_properties, wait_until_all_ready};
 
 const HEAP_MB: u32 = 256;
 
@@ -39,7 +39,7 @@ impl LocalCluster {
         }
         // All at once: one alone has no quorum and never becomes ready.
         nodes.iter_mut().try_for_each(Node::start)?;
-        nodes.iter_mut().try_for_each(Node::wait_until_ready)?;
+        wait_until_all_ready(&mut nodes)?;
         let addresses: Vec<String> = client_ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         Ok(LocalCluster { nodes, brokers: addresses.join(","), _directory: directory })
     }

@@ -11,6 +11,7 @@ use crate::kafka::Connection;
 use crate::kafka::child::BoundChild;
 
 const START_LIMIT: Duration = Duration::from_secs(180);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Broker and controller in one. Killed when dropped; the files stay.
 #[derive(Debug)]
@@ -82,22 +83,16 @@ impl Node {
     }
 
     pub fn wait_until_ready(&mut self) -> Result<(), LocalError> {
-        let connection = Connection::to_brokers(&self.address);
-        let deadline = Instant::now() + START_LIMIT;
-        loop {
-            if let Some(status) = self.running()?.exited().map_err(failed("watching Kafka"))? {
-                let detail = format!("{status}\n{}", tail(&self.log_path()));
-                return Err(LocalError::Failed { what: "Kafka ended while starting", detail });
-            }
-            match connection.check(Duration::from_millis(500)) {
-                Ok(()) => return Ok(()),
-                Err(_) if Instant::now() < deadline => {}
-                Err(error) => {
-                    let detail = format!("{error}\n{}", tail(&self.log_path()));
-                    return Err(LocalError::Failed { what: "Kafka did not become ready", detail });
-                }
-            }
+        wait_until_all_ready(std::slice::from_mut(self))
+    }
+
+    /// Whether it answers; the error says why it ended instead.
+    fn is_ready(&mut self) -> Result<bool, LocalError> {
+        if let Some(status) = self.running()?.exited().map_err(failed("watching Kafka"))? {
+            let detail = format!("{status}\n{}", tail(&self.log_path()));
+            return Err(LocalError::Failed { what: "Kafka ended while starting", detail });
         }
+        Ok(Connection::to_brokers(&self.address).check(LOOK).is_ok())
     }
 
     fn running(&mut self) -> Result<&mut BoundChild, LocalError> {
@@ -125,6 +120,24 @@ impl Node {
             .arg(self.libs.join("*"))
             .arg(class);
         command
+    }
+}
+
+/// One that ends while others start ends the wait: without it they may never have a quorum.
+pub(super) fn wait_until_all_ready(nodes: &mut [Node]) -> Result<(), LocalError> {
+    let deadline = Instant::now() + START_LIMIT;
+    loop {
+        let mut waiting = None;
+        for node in nodes.iter_mut() {
+            if !node.is_ready()? {
+                waiting = Some(tail(&node.log_path()));
+            }
+        }
+        match waiting {
+            None => return Ok(()),
+            Some(_) if Instant::now() < deadline => {}
+            Some(detail) => return Err(LocalError::Failed { what: "Kafka did not become ready", detail }),
+        }
     }
 }
 
