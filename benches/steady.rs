@@ -90,21 +90,24 @@ impl Opened {
         self.read_s - self.opened_s as f64
     }
 
-    /// From when the last event was due that carried the share of the window over the line, as the events came.
+    /// From when the event was due that carried the share of the window over its line, as the events came; the last one,
+    /// if several did. The window has one more second only from when that begins: none before can have been the one.
     fn after_event_s(&self, requests: &BTreeMap<String, Vec<Request>>) -> f64 {
         let window_us = (self.opened_s - WINDOW_S) * 1_000_000..self.opened_s * 1_000_000;
         let all = requests.get(&self.service).map_or(&[][..], Vec::as_slice);
-        let (mut total, mut bad, mut was_above, mut due_ms) = (0, 0, false, None);
-        for request in all.iter().filter(|request| window_us.contains(&request.event_us)) {
+        let came = |request: &&Request| request.due_ms as f64 / 1e3 <= self.read_s;
+        let (mut total, mut bad, mut was_above) = (0, 0, false);
+        let mut due_ms = (self.opened_s - 1) * 1_000;
+        for request in all.iter().filter(|request| window_us.contains(&request.event_us)).filter(came) {
             total += 1;
             bad += u64::from(request.failed);
             let is_above = total >= MIN_EVENTS && bad * 100 > total * ABOVE_PERCENT;
-            if is_above && !was_above && request.due_ms as f64 / 1e3 <= self.read_s {
-                due_ms = Some(request.due_ms);
+            if is_above && !was_above {
+                due_ms = due_ms.max(request.due_ms);
             }
             was_above = is_above;
         }
-        self.read_s - due_ms.expect("what has opened was above") as f64 / 1e3
+        self.read_s - due_ms as f64 / 1e3
     }
 }
 
