@@ -4,41 +4,23 @@
 //!
 //! Nothing is read before --from, so that what is timed is the stretch itself.
 
+mod measure;
 #[path = "../tests/oracle/mod.rs"]
 mod oracle;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use measure::{children_s, number, peak_kib};
 use plimsoll::roles::wall_clock_us;
 use serde_json::Value;
 use support::{Deployment, Settings};
 
 const PARTITIONS: u32 = 12;
-/// Ticks of `/proc/self/stat` in a second, on every Linux.
-const TICKS: f64 = 100.0;
-
-fn number(name: &str, default: i64) -> i64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
-/// CPU seconds of all child processes that have ended.
-fn children_s() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    fields[13..15].iter().map(|field| field.parse::<f64>().unwrap()).sum::<f64>() / TICKS
-}
-
-fn peak_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
-}
 
 fn plimsoll(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));

@@ -3,15 +3,16 @@
 //!
 //! The hours are old, so that a replay of them is not cut off by the wall clock: the last of them is left out.
 
+mod measure;
 #[path = "../tests/oracle/mod.rs"]
 mod oracle;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use measure::{children_s, number, peak_kib};
 use oracle::rfc3339;
 use serde_json::Value;
 use support::{Deployment, Replica, Settings, TABLES};
@@ -22,25 +23,6 @@ const HOUR_US: i64 = 3_600_000_000;
 const START_US: i64 = 1_761_868_800_000_000;
 /// Rows are not read any more once nothing was written for so long.
 const QUIET: Duration = Duration::from_secs(20);
-/// Ticks of `/proc/self/stat` in a second, on every Linux.
-const TICKS: f64 = 100.0;
-
-fn number(name: &str, default: i64) -> i64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
-/// CPU seconds of all child processes that have ended.
-fn children_s() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    fields[13..15].iter().map(|field| field.parse::<f64>().unwrap()).sum::<f64>() / TICKS
-}
-
-fn peak_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
-}
 
 /// Events in all tables and dead letters: what grows as long as something is still on its way.
 fn stored(client: &mut postgres::Client) -> i64 {

@@ -139,7 +139,7 @@ impl Fold {
         self.partitions.get(&id).is_some_and(|partition| partition.next <= offset)
     }
 
-    /// Folds one event that is [wanted](Fold::wants). The event's slots are of the source `id.0`; `now_us` is the wall clock.
+    /// Folds one event that is [wanted](Fold::wants). Its slots are of the source `id.0`; `now_us` is the wall clock.
     pub fn event(
         &mut self,
         id: PartitionId,

@@ -266,7 +266,7 @@ impl Broker {
         Ok(self.offsets.get(&(role, partition)).cloned())
     }
 
-    /// What was committed last, whoever may not see it yet.
+    /// A transaction by its number, whoever may not see it yet.
     pub fn transaction(&self, at: usize) -> &Transaction {
         &self.transactions[at]
     }

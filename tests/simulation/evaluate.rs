@@ -12,11 +12,10 @@ use super::bug::Bug;
 use super::group::{Heard, Role};
 use super::process::{Answer, Life, Membership, Outside, Step, Turn};
 use super::rules::{OPTIONS, SETTINGS};
-use super::traffic::START_US;
 
 pub struct Evaluate {
     slots: BTreeMap<i32, ShardSlot>,
-    /// The simulation's beginning, as a clock that only this process has.
+    /// When the process began, by a clock of its own and by the simulation's.
     origin: (Instant, i64),
     epoch: Option<u32>,
     /// A transaction may have been committed though nobody said so.
@@ -91,7 +90,7 @@ impl Evaluate {
 
     fn now(&self, turn: &Turn<'_>) -> Instant {
         let (origin, began_us) = self.origin;
-        origin + Duration::from_micros((turn.outside.now_us - began_us.max(START_US)).max(0) as u64)
+        origin + Duration::from_micros((turn.outside.now_us - began_us) as u64)
     }
 
     fn poll(&mut self, membership: &mut Membership, turn: &mut Turn<'_>) -> Step {

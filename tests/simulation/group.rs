@@ -61,8 +61,8 @@ const SESSION_US: i64 = 10_000_000;
 fn partitions_of(role: Role) -> i32 {
     match role {
         Role::Ingest => super::traffic::PARTITIONS,
-        Role::Evaluate => super::rules::SHARDS,
-        Role::Store => super::rules::SHARDS,
+        // Outputs are spread over as many.
+        Role::Evaluate | Role::Store => super::rules::SHARDS,
     }
 }
 
