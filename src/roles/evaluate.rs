@@ -19,7 +19,8 @@ use crate::kafka::{
 };
 use crate::wire::partial::{self, PartialError};
 
-const BATCH: usize = 2_000;
+/// Records between two looks at the group and the clock: in a replay each may take a millisecond or more.
+const BATCH: usize = 200;
 const ASK: Duration = Duration::from_secs(10);
 const IDLE_WAIT: Duration = Duration::from_millis(20);
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
@@ -162,7 +163,9 @@ impl Evaluate {
         let mut unknown: Option<(i32, PartialError)> = None;
         let Evaluate { context, slots, paused, .. } = self;
         reader.read(IDLE_WAIT, BATCH, |record| {
-            let waits = paused.contains(&record.partition)
+            // What comes after the stop is the next owner's.
+            let waits = context.stop.is_raised()
+                || paused.contains(&record.partition)
                 || unknown.as_ref().is_some_and(|u| u.0 == record.partition);
             let Some(slot) = slots.get_mut(&record.partition).filter(|_| failed.is_none() && !waits) else {
                 return;
