@@ -70,6 +70,7 @@ fn count_everything(metrics: &Metrics) {
     metrics.other_events("request_log_hourly").inc();
     metrics.invariant_violations(Invariant::CountsAgree).inc();
     metrics.shards_owned(0).set(12);
+    metrics.shards_paused(0).set(1);
     metrics.restore_seconds().observe(0.4);
     metrics.restore_bytes().inc_by(1_000);
     metrics.checkpoint_bytes().inc_by(2_000);
@@ -158,6 +159,7 @@ fn samples_have_the_names_of_the_documentation() {
         "plimsoll_invariant_violations_total{invariant=\"P4\"} 1",
         "plimsoll_invariant_violations_total{invariant=\"P7\"} 0",
         "plimsoll_shards_owned{worker=\"0\"} 12",
+        "plimsoll_shards_paused{worker=\"0\"} 1",
         "plimsoll_restore_seconds_sum 0.4",
         "plimsoll_restore_bytes_total 1000",
         "plimsoll_checkpoint_bytes_total 2000",

@@ -57,6 +57,7 @@ struct Shared {
     other_events: Family<TableLabels, Counter>,
     invariant_violations: Family<InvariantLabels, Counter>,
     shards_owned: Family<WorkerLabels, Gauge>,
+    shards_paused: Family<WorkerLabels, Gauge>,
     restore_seconds: Histogram,
     restore_bytes: Counter,
     checkpoint_bytes: Counter,
@@ -145,6 +146,8 @@ impl Metrics {
             other_events: add.counted("other_events", "Events of keys beyond the limit, folded into _OTHER"),
             invariant_violations: add.counted("invariant_violations", "Times an invariant was found broken"),
             shards_owned: add.counted("shards_owned", "Shards an evaluate worker holds now"),
+            shards_paused: add
+                .counted("shards_paused", "Of these, shards that met a record of a newer release and wait"),
             restore_seconds: add.timed(
                 "restore",
                 "From being given a shard to applying its next record",
@@ -277,6 +280,10 @@ impl Metrics {
 
     pub fn shards_owned(&self, worker: u32) -> Gauge {
         self.shared.shards_owned.get_or_create_owned(&WorkerLabels { worker })
+    }
+
+    pub fn shards_paused(&self, worker: u32) -> Gauge {
+        self.shared.shards_paused.get_or_create_owned(&WorkerLabels { worker })
     }
 
     /// Takes what is said of `shard` off the page, for it went to another worker or replica.

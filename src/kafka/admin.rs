@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::error::{IsError, RDKafkaErrorCode as Code};
+use rdkafka::error::{IsError, KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::admin_ffi::{self, AdminFailure, Handle};
@@ -104,7 +104,8 @@ impl Admin {
             .collect()
     }
 
-    /// librdkafka's in-process broker answers neither DescribeTopics nor CreateTopics; its cluster id tells.
+    /// librdkafka's in-process broker answers neither DescribeTopics nor CreateTopics nor DescribeConfigs; its cluster
+    /// id tells.
     fn is_mock(&self, timeout: Duration) -> bool {
         self.client.inner().fetch_cluster_id(timeout).is_some_and(|id| id.starts_with("mockCluster"))
     }
@@ -173,7 +174,8 @@ impl Admin {
         Ok(created)
     }
 
-    /// The configuration of each topic (`cleanup.policy`, `retention.ms`, ...), in the same order.
+    /// The configuration of each topic (`cleanup.policy`, `retention.ms`, ...), in the same order; empty where the broker
+    /// gives none (the in-process demo broker).
     pub fn config(
         &self,
         topics: &[&str],
@@ -182,12 +184,18 @@ impl Admin {
         if topics.is_empty() {
             return Ok(Vec::new());
         }
+        if self.is_mock(timeout) {
+            return Ok(vec![BTreeMap::new(); topics.len()]);
+        }
         let resources: Vec<ResourceSpecifier<'_>> =
             topics.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let results = self
             .runtime
             .block_on(self.client.describe_configs(&resources, &options(timeout)))
-            .map_err(failed("reading topic configurations"))?;
+            .map_err(|error| match error {
+                ClientError::AdminOp(code) => unanswered("reading topic configurations", code, timeout),
+                error => failed("reading topic configurations")(error),
+            })?;
         topics
             .iter()
             .zip(results)
@@ -197,7 +205,9 @@ impl Admin {
                     .into_iter()
                     .filter_map(|entry| entry.value.map(|value| (entry.name, value)))
                     .collect()),
-                Err(code) => Err(failed_with(&format!("reading the configuration of `{name}`"), code)),
+                Err(code) => {
+                    Err(unanswered(&format!("reading the configuration of `{name}`"), code, timeout))
+                }
             })
             .collect()
     }
@@ -277,12 +287,7 @@ impl Admin {
                     .ok_or_else(|| failed_with(&action(), Code::UnknownPartition))?;
                 match element.error.is_error().then(|| element.error.into()) {
                     None => Ok((partition.clone(), element.offset)),
-                    // Still transient: who can wait longer may ask again.
-                    Some(code) if is_passing(code) => Err(KafkaError::TimedOut {
-                        action: format!("{} ({code})", action()),
-                        waited: timeout,
-                    }),
-                    Some(code) => Err(failed_with(&action(), code)),
+                    Some(code) => Err(unanswered(&action(), code, timeout)),
                 }
             })
             .collect()
@@ -321,6 +326,14 @@ impl Admin {
             },
             false => failed_with(action, code),
         }
+    }
+}
+
+/// Transient where it passes: who can wait longer may ask again.
+fn unanswered(action: &str, code: Code, waited: Duration) -> KafkaError {
+    match is_passing(code) {
+        true => KafkaError::TimedOut { action: format!("{action} ({code})"), waited },
+        false => failed_with(action, code),
     }
 }
 

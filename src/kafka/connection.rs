@@ -15,7 +15,7 @@ use crate::config::settings::{KafkaSettings, Secret};
 
 /// Largest record before compression. What a topic takes is its own `max.message.bytes`, of whole batches after
 /// compression: the broker knows, and says so.
-pub(super) const RECORD_MAX_BYTES: &str = "16777216";
+pub const RECORD_MAX_BYTES: usize = 16 << 20;
 
 /// What every client is made from.
 #[derive(Clone)]

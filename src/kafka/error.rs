@@ -20,14 +20,14 @@ pub enum KafkaError {
         "{what}: the topic does not exist or may not be described; create it with `plimsoll topics create`"
     )]
     UnknownTopic { what: String },
-    #[error("{what}: access denied; grant this principal the rights it needs")]
-    Denied { what: String },
+    #[error("{what}: access denied; {mend}")]
+    Denied { what: String, mend: &'static str },
     #[error("{action} gave no answer within {waited:?}; the broker may be overloaded or away")]
     TimedOut { action: String, waited: Duration },
     #[error("partition {partition}: {reason}")]
     Partition { partition: TopicPartition, reason: String },
-    /// Another process joined with the same `group.instance.id`; this one must exit.
-    #[error("another process took over this instance name ({reason}); give every replica its own `instance`")]
+    /// The group has another member with the same `group.instance.id`; this process must exit.
+    #[error("{}", instance_fenced(.reason))]
     InstanceFenced { reason: String },
     /// The client can no longer be used; open a new one.
     #[error("{action}: the Kafka client failed for good: {reason}")]
@@ -64,16 +64,28 @@ pub enum CommitError {
     /// `recreate`, read the committed offsets, reposition.
     #[error("producer fenced: {reason}")]
     Fenced { reason: String },
-    /// Another process runs under this `group.instance.id`: exit.
-    #[error("instance fenced: {reason}; give every replica its own `instance`")]
+    /// The group has another member with this `group.instance.id`: exit.
+    #[error("{}", instance_fenced(.reason))]
     InstanceFenced { reason: String },
     /// No answer within the bound. With `in_doubt` the transaction may be committed or not:
     /// in any case `recreate`, read the committed offsets and go on from those.
     #[error("broker unavailable (outcome {}): {reason}", if *.in_doubt { "unknown" } else { "not committed" })]
     Unavailable { in_doubt: bool, reason: String },
-    /// Nothing a new producer can mend: missing rights, a broken configuration.
+    /// A right is missing, or was taken away: exit, for only a person can grant it.
+    #[error("{what}: access denied; {mend}")]
+    Denied { what: String, mend: &'static str },
+    /// Nothing a new producer can mend: a broken configuration, a record that no topic takes.
     #[error("transaction failed for good: {reason}")]
     Fatal { reason: String },
+}
+
+/// A broker that fails over may take a member for the ghost of its own earlier connection, so both are said.
+fn instance_fenced(reason: &str) -> String {
+    format!(
+        "the group has another member under this instance name ({reason}). If another process runs under the name, \
+         give every replica its own `instance`. If none does, the other was this replica itself before a fault of \
+         the broker, and its restart mends that"
+    )
 }
 
 pub(super) fn failed(action: &str) -> impl FnOnce(ClientError) -> KafkaError {
@@ -87,7 +99,7 @@ pub(super) fn failed(action: &str) -> impl FnOnce(ClientError) -> KafkaError {
 pub(super) fn failed_with(action: &str, code: Code) -> KafkaError {
     match classify(code) {
         Kind::UnknownTopic => KafkaError::UnknownTopic { what: action.to_owned() },
-        Kind::Denied => KafkaError::Denied { what: action.to_owned() },
+        Kind::Denied => KafkaError::Denied { what: action.to_owned(), mend: grant(code) },
         Kind::InstanceFenced => KafkaError::InstanceFenced { reason: code.to_string() },
         Kind::Passing | Kind::Other => {
             KafkaError::Failed { action: action.to_owned(), reason: code.to_string() }
@@ -111,7 +123,7 @@ pub(super) fn consumer_error(error: &ClientError, reason: String) -> Option<Kafk
         Kind::InstanceFenced => Some(KafkaError::InstanceFenced { reason }),
         _ if fatal => Some(KafkaError::Fatal { action: "reading".to_owned(), reason }),
         Kind::UnknownTopic => Some(KafkaError::UnknownTopic { what: reason }),
-        Kind::Denied => Some(KafkaError::Denied { what: reason }),
+        Kind::Denied => Some(KafkaError::Denied { what: reason, mend: grant(code) }),
         Kind::Passing => None,
         Kind::Other => Some(KafkaError::Failed { action: "reading".to_owned(), reason }),
     }
@@ -122,10 +134,31 @@ pub(super) fn partition_error(partition: TopicPartition, code: Code, reason: Str
     match classify(code) {
         Kind::Passing => None,
         Kind::UnknownTopic => Some(KafkaError::UnknownTopic { what: partition.to_string() }),
-        Kind::Denied => Some(KafkaError::Denied { what: partition.to_string() }),
+        Kind::Denied => Some(KafkaError::Denied { what: format!("reading {partition}"), mend: grant(code) }),
         Kind::InstanceFenced | Kind::Other => {
             Some(KafkaError::Partition { partition, reason: format!("{code}: {reason}") })
         }
+    }
+}
+
+pub(super) fn is_denied(code: Code) -> bool {
+    matches!(classify(code), Kind::Denied)
+}
+
+/// What a principal lacks that was refused with this code.
+pub(super) fn grant(code: Code) -> &'static str {
+    match code {
+        Code::TopicAuthorizationFailed => {
+            "grant this principal on the topic READ where it reads, WRITE where it writes, and DESCRIBE and \
+             DESCRIBE_CONFIGS"
+        }
+        Code::GroupAuthorizationFailed => "grant this principal READ and DESCRIBE on the consumer group",
+        Code::TransactionalIdAuthorizationFailed => {
+            "grant this principal WRITE and DESCRIBE on the transactional id, or on the prefix `kafka.application`"
+        }
+        Code::ClusterAuthorizationFailed => "grant this principal the right on the cluster",
+        // Nobody knows yet who it is.
+        _ => "check the user, the password and the mechanism among the `sasl` properties",
     }
 }
 

@@ -28,10 +28,11 @@ pub struct PlainProducer {
 impl PlainProducer {
     /// Does not wait for a broker; [`Connection::check`] does.
     pub fn open(connection: &Connection, client_id: &str) -> Result<PlainProducer, KafkaError> {
+        let record_max_bytes = RECORD_MAX_BYTES.to_string();
         let defaults = [
             ("linger.ms", "5"),
             ("compression.type", "lz4"),
-            ("message.max.bytes", RECORD_MAX_BYTES),
+            ("message.max.bytes", record_max_bytes.as_str()),
             ("message.timeout.ms", "30000"),
             ("queue.buffering.max.kbytes", "65536"),
         ];

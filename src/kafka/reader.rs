@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{Consumer, RebalanceProtocol};
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata, RebalanceProtocol};
+use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::batch::{Fetched, QueuedConsumer, Record};
@@ -13,7 +13,7 @@ use super::group_offsets::committed_offsets;
 use super::list::{add_start, partition_list, start_list};
 use super::membership::{GroupContext, Rebalance};
 use super::slot::{self, Slot};
-use super::{Committed, Connection, ConsumerGroupMetadata, KafkaError, Start, TopicPartition};
+use super::{Committed, Connection, KafkaError, Start, TopicPartition};
 
 /// How partitions move between members of the group. All members of a group use the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,12 @@ pub enum ReaderEvent {
     OffsetLost { partition: TopicPartition, wanted: i64 },
 }
 
+/// What a transaction must know of a member of a group.
+pub struct GroupMetadata {
+    pub(super) group: String,
+    pub(super) metadata: ConsumerGroupMetadata,
+}
+
 /// One group consumer on one thread.
 ///
 /// Loop: [`next_event`](Self::next_event) until it gives `None`, [`read`](Self::read), repeat; both at least every
@@ -59,6 +65,8 @@ pub enum ReaderEvent {
 pub struct GroupReader {
     consumer: QueuedConsumer<GroupContext>,
     context: GroupContext,
+    group: String,
+    topics: Vec<String>,
     assignor: Assignor,
     slots: Vec<Slot>,
     lost: VecDeque<ReaderEvent>,
@@ -108,6 +116,8 @@ impl GroupReader {
         Ok(GroupReader {
             consumer,
             context,
+            group: options.group,
+            topics: options.topics,
             assignor: options.assignor,
             slots: Vec::new(),
             lost: VecDeque::new(),
@@ -158,12 +168,21 @@ impl GroupReader {
                     return;
                 }
                 Some(Err(error)) => {
-                    let reason = self.context.last_error().unwrap_or_else(|| error.to_string());
+                    let reason = self.reason(&error);
                     self.errors.extend(consumer_error(&error, reason));
                 }
                 None if self.context.served() == before => return,
                 None => {}
             }
+        }
+    }
+
+    /// librdkafka does not say which group it means, nor which topic.
+    fn reason(&self, error: &ClientError) -> String {
+        match error.rdkafka_error_code() {
+            Some(Code::GroupAuthorizationFailed) => format!("joining group `{}`", self.group),
+            Some(Code::TopicAuthorizationFailed) => format!("reading one of {}", self.topics.join(", ")),
+            _ => self.context.last_error().unwrap_or_else(|| error.to_string()),
         }
     }
 
@@ -312,7 +331,13 @@ impl GroupReader {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> Result<Vec<(TopicPartition, Option<Committed>)>, KafkaError> {
-        committed_offsets(self.consumer.consumer(), partitions, timeout)
+        let found = committed_offsets(self.consumer.consumer(), partitions, timeout);
+        found.map_err(|error| match error {
+            KafkaError::Denied { what, mend } => {
+                KafkaError::Denied { what: format!("{what} of group `{}`", self.group), mend }
+            }
+            error => error,
+        })
     }
 
     /// For each assigned partition the next offset this reader would hand out, transaction markers already passed.
@@ -403,11 +428,12 @@ impl GroupReader {
     }
 
     /// What a transaction needs to know of this member to be fenced with it. Take it anew for each commit.
-    pub fn group_metadata(&self) -> Result<ConsumerGroupMetadata, KafkaError> {
-        self.consumer.consumer().group_metadata().ok_or_else(|| KafkaError::Failed {
+    pub fn group_metadata(&self) -> Result<GroupMetadata, KafkaError> {
+        let metadata = self.consumer.consumer().group_metadata().ok_or_else(|| KafkaError::Failed {
             action: "reading the group's metadata".to_owned(),
             reason: "the client gave none".to_owned(),
-        })
+        })?;
+        Ok(GroupMetadata { group: self.group.clone(), metadata })
     }
 
     /// Partitions assigned now.

@@ -1,19 +1,18 @@
 //! Records and offsets in one transaction.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
-use super::connection::{RECORD_MAX_BYTES, log_line};
-use super::error::failed_with;
+use super::connection::RECORD_MAX_BYTES;
+use super::deliveries::{Deliveries, Failure};
+use super::error::{failed_with, grant, is_denied};
 use super::list::commit_list;
-use super::{CommitError, Committed, Connection, ConsumerGroupMetadata, KafkaError, TopicPartition};
+use super::{CommitError, Committed, Connection, GroupMetadata, KafkaError, TopicPartition};
 
 /// One record to write.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,6 +72,7 @@ impl TransactionalWriter {
             ("enable.idempotence", "true"),
             ("partitioner", "murmur2_random"),
         ];
+        let record_max_bytes = RECORD_MAX_BYTES.to_string();
         let defaults = [
             // What a crash leaves open blocks every reader until the broker gives up on it.
             ("transaction.timeout.ms", "3000"),
@@ -83,7 +83,7 @@ impl TransactionalWriter {
             // the time to commit is the same within the noise.
             ("linger.ms", "2"),
             ("compression.type", "lz4"),
-            ("message.max.bytes", RECORD_MAX_BYTES),
+            ("message.max.bytes", record_max_bytes.as_str()),
             ("queue.buffering.max.kbytes", "65536"),
         ];
         let producer: ThreadedProducer<Deliveries> =
@@ -111,9 +111,10 @@ impl TransactionalWriter {
             };
             if !error.is_retriable() {
                 let action = format!("initialising transactions of `{}`", self.transactional_id);
-                return Err(match error.is_fatal() && is_fence(self.fatal_code(producer, &error)) {
+                let code = fatal_code(producer, &error);
+                return Err(match error.is_fatal() && is_fence(code) {
                     true => KafkaError::Fatal { action, reason: error.string() },
-                    false => failed_with(&action, error.code()),
+                    false => failed_with(&action, code),
                 });
             }
             if Instant::now() >= deadline {
@@ -178,19 +179,42 @@ impl TransactionalWriter {
     pub fn commit(
         &mut self,
         offsets: &[(TopicPartition, Committed)],
-        group: &ConsumerGroupMetadata,
+        group: &GroupMetadata,
     ) -> Result<(), CommitError> {
         let list = commit_list(offsets).map_err(|error| self.not_committed(error))?;
         let deadline = Instant::now() + OUTCOME_LIMIT;
         // Offsets first: their round trip overlaps with the records' own.
         loop {
-            match self.producer()?.send_offsets_to_transaction(&list, group, ATTEMPT) {
+            match self.producer()?.send_offsets_to_transaction(&list, &group.metadata, ATTEMPT) {
                 Ok(()) => break,
                 Err(error) if is_retriable(&error) && Instant::now() < deadline => {}
-                Err(error) => return Err(self.not_committed(error)),
+                Err(error) => return Err(self.offsets_refused(error, offsets, group)),
             }
         }
         self.finish(deadline)
+    }
+
+    /// librdkafka does not say of which group the offsets were, nor always of which topics.
+    fn offsets_refused(
+        &mut self,
+        error: ClientError,
+        offsets: &[(TopicPartition, Committed)],
+        group: &GroupMetadata,
+    ) -> CommitError {
+        let code = error.rdkafka_error_code();
+        match self.not_committed(error) {
+            CommitError::Denied { mend, .. } if code == Some(Code::GroupAuthorizationFailed) => {
+                CommitError::Denied { what: format!("committing offsets of group `{}`", group.group), mend }
+            }
+            CommitError::Denied { what, mend }
+                if code == Some(Code::TopicAuthorizationFailed) && !what.contains('[') =>
+            {
+                let topics: BTreeSet<&str> = offsets.iter().map(|(partition, _)| &*partition.topic).collect();
+                let topics = Vec::from_iter(topics).join(", ");
+                CommitError::Denied { what: format!("committing offsets of {topics}: {what}"), mend }
+            }
+            other => other,
+        }
     }
 
     /// Commits the records sent since `begin`, for writers that read nothing.
@@ -263,17 +287,35 @@ impl TransactionalWriter {
         Ok(())
     }
 
-    fn abort_because(&mut self, Failure { reason, is_too_large }: Failure) -> CommitError {
-        match self.abort() {
-            Ok(()) if is_too_large => CommitError::Fatal { reason },
-            Ok(()) => CommitError::Aborted { reason },
-            Err(worse) => worse,
+    fn abort_because(&mut self, Failure { reason, code }: Failure) -> CommitError {
+        match (self.abort(), code) {
+            (Err(worse), _) => worse,
+            (Ok(()), Some(Code::MessageSizeTooLarge)) => CommitError::Fatal { reason },
+            (Ok(()), Some(code)) if is_denied(code) => {
+                CommitError::Denied { what: reason, mend: grant(code) }
+            }
+            (Ok(()), _) => CommitError::Aborted { reason },
         }
+    }
+
+    /// A missing right ends the transaction, and whatever comes of aborting it does not matter any more.
+    fn denied(&mut self, code: Code, reason: String) -> CommitError {
+        let deliveries = self.deliveries.clone();
+        // Before it is forgotten; after it has had the time to arrive.
+        let drained = self.drain(Instant::now() + OUTCOME_LIMIT);
+        let what = deliveries.refusal().unwrap_or(reason);
+        if drained.is_ok() {
+            let _ = self.abort();
+        }
+        CommitError::Denied { what, mend: grant(code) }
     }
 
     /// What a failure before the commit's own request means; aborts where that is what it takes.
     fn not_committed(&mut self, error: ClientError) -> CommitError {
         match &error {
+            ClientError::Transaction(inner) if inner.txn_requires_abort() && is_denied(inner.code()) => {
+                self.denied(inner.code(), inner.string())
+            }
             ClientError::Transaction(inner) if inner.txn_requires_abort() => {
                 let failure = self.deliveries.failure().unwrap_or_else(|| Failure::passing(inner.string()));
                 let outcome = self.abort_because(failure.clone());
@@ -287,17 +329,17 @@ impl TransactionalWriter {
     }
 
     /// The closed mapping of librdkafka's flags, but for "requires abort":
-    /// fatal by a fence -> `Fenced`; any other fatal one -> `Fatal`; retriable -> `Unavailable`; no flag -> `Fatal`,
+    /// fatal by a fence -> `Fenced`, for a missing right -> `Denied`, any other -> `Fatal`; retriable -> `Unavailable`; no flag -> `Fatal`,
     /// for then librdkafka says that the call itself was wrong.
     fn settled(&self, error: ClientError) -> CommitError {
         let reason = error.to_string();
         match &error {
             ClientError::Transaction(inner) if inner.is_fatal() => {
                 let code = match &self.producer {
-                    Some(producer) => self.fatal_code(producer, inner),
+                    Some(producer) => fatal_code(producer, inner),
                     None => inner.code(),
                 };
-                if is_fence(code) { CommitError::Fenced { reason } } else { CommitError::Fatal { reason } }
+                self.fatal(code, reason)
             }
             ClientError::Transaction(inner) if inner.is_retriable() => {
                 CommitError::Unavailable { in_doubt: false, reason }
@@ -312,17 +354,16 @@ impl TransactionalWriter {
     fn refused(&mut self, record: &WriterRecord<'_>, error: ClientError) -> CommitError {
         let fatal = self.producer.as_ref().and_then(|producer| producer.client().fatal_error());
         if let Some((code, reason)) = fatal {
-            return if is_fence(code) {
-                CommitError::Fenced { reason }
-            } else {
-                CommitError::Fatal { reason }
-            };
+            return self.fatal(code, reason);
         }
         let bytes = record.payload.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
         let reason = format!("a record of {bytes} bytes for `{}`: {error}", record.topic);
         match error.rdkafka_error_code() {
             // The transaction has failed already, for an earlier record or in the background.
             Some(Code::State) if self.open => {
+                if let Some(what) = self.deliveries.refusal() {
+                    return self.denied(Code::TopicAuthorizationFailed, what);
+                }
                 let failure = self.deliveries.failure().unwrap_or_else(|| Failure::passing(reason));
                 self.abort_because(failure)
             }
@@ -330,12 +371,24 @@ impl TransactionalWriter {
         }
     }
 
-    /// The code behind librdkafka's general "fatal".
-    fn fatal_code(&self, producer: &ThreadedProducer<Deliveries>, error: &RDKafkaError) -> Code {
-        match error.code() {
-            Code::Fatal => producer.client().fatal_error().map_or(Code::Fatal, |(code, _)| code),
-            code => code,
+    /// What the end of a producer means.
+    fn fatal(&self, code: Code, reason: String) -> CommitError {
+        match code {
+            code if is_fence(code) => CommitError::Fenced { reason },
+            code if is_denied(code) => {
+                let what = format!("writing under the transactional id `{}`", self.transactional_id);
+                CommitError::Denied { what, mend: grant(code) }
+            }
+            _ => CommitError::Fatal { reason },
         }
+    }
+}
+
+/// The code behind librdkafka's general "fatal".
+fn fatal_code(producer: &ThreadedProducer<Deliveries>, error: &RDKafkaError) -> Code {
+    match error.code() {
+        Code::Fatal => producer.client().fatal_error().map_or(Code::Fatal, |(code, _)| code),
+        code => code,
     }
 }
 
@@ -355,70 +408,4 @@ fn is_fence(code: Code) -> bool {
             | Code::UnknownProducerId
             | Code::OutOfOrderSequenceNumber
     )
-}
-
-/// The first failed delivery of a transaction, and the client's last error.
-#[derive(Clone, Default)]
-struct Deliveries {
-    failure: Arc<Mutex<Option<Failure>>>,
-    last_error: Arc<Mutex<Option<String>>>,
-}
-
-/// Why a record was not delivered.
-#[derive(Clone)]
-struct Failure {
-    reason: String,
-    /// It will be refused however often it is sent.
-    is_too_large: bool,
-}
-
-impl Failure {
-    fn passing(reason: String) -> Failure {
-        Failure { reason, is_too_large: false }
-    }
-}
-
-impl Deliveries {
-    fn failure(&self) -> Option<Failure> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn last_error(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn forget(&self) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log_line(level, facility, message);
-    }
-
-    fn error(&self, error: ClientError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, reason, "producer error");
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        use rdkafka::message::Message;
-        if let Err((error, message)) = result {
-            // Purged records are what an abort leaves, not why it came to that.
-            if matches!(error.rdkafka_error_code(), Some(Code::PurgeQueue | Code::PurgeInflight)) {
-                return;
-            }
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_too_large = error.rdkafka_error_code() == Some(Code::MessageSizeTooLarge);
-            let mend = if is_too_large { "; raise the topic's max.message.bytes" } else { "" };
-            let (topic, partition) = (message.topic(), message.partition());
-            let reason = format!("a record for {topic}[{partition}]: {error}{mend}");
-            failure.get_or_insert(Failure { reason, is_too_large });
-        }
-    }
 }

@@ -30,15 +30,20 @@ pub struct LocalKafka {
 impl LocalKafka {
     /// Starts the broker and waits until it answers. The first start on a machine downloads about 55 MB.
     pub fn start() -> Result<LocalKafka, LocalError> {
-        let libs = libraries()?;
-        again_on_taken_ports(|| LocalKafka::start_once(&libs))
+        LocalKafka::start_with("")
     }
 
-    fn start_once(libs: &Path) -> Result<LocalKafka, LocalError> {
+    /// The same with more lines of `server.properties`; they win over those it has anyway.
+    pub fn start_with(more: &str) -> Result<LocalKafka, LocalError> {
+        let libs = libraries()?;
+        again_on_taken_ports(|| LocalKafka::start_once(&libs, more))
+    }
+
+    fn start_once(libs: &Path, more: &str) -> Result<LocalKafka, LocalError> {
         let directory = ScratchDirectory::create("kafka")?;
         let place = Place { id: 1, port: cache::free_port()?, controller_ports: &[cache::free_port()?] };
         let brokers = format!("127.0.0.1:{}", place.port);
-        let properties = server_properties(directory.path(), &place);
+        let properties = server_properties(directory.path(), &place) + more;
         let mut node = Node::format(libs, directory.path(), brokers.clone(), HEAP_MB, &properties)?;
         node.start()?;
         node.wait_until_ready()?;
@@ -48,6 +53,11 @@ impl LocalKafka {
     /// `host:port`, the same over restarts.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// Runs one of Kafka's own tools by the name of its class, against this broker; gives what it printed.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> Result<String, LocalError> {
+        self.node.tool(class, &[&["--bootstrap-server", &self.brokers], arguments].concat())
     }
 
     /// Kills the broker (SIGKILL, as a crash would) and waits for it to be gone. Its data stay.

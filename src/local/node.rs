@@ -38,19 +38,26 @@ impl Node {
         write(&directory.join("log4j2.properties"), LOG4J)?;
         // Any 16 bytes in URL-safe base64: nothing else ever joins this cluster.
         const CLUSTER_ID: &str = "cGxpbXNvbGwtbG9jYWwtMQ";
-        let output = node
-            .java("kafka.tools.StorageTool")
-            .args(["format", "--cluster-id", CLUSTER_ID, "--config"])
-            .arg(node.properties_path())
+        let properties = node.properties_path().display().to_string();
+        let arguments = ["format", "--cluster-id", CLUSTER_ID, "--config", &properties];
+        node.tool("kafka.tools.StorageTool", &arguments)?;
+        Ok(node)
+    }
+
+    /// Runs a class of Kafka's to its end.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> Result<String, LocalError> {
+        let output = self
+            .java(class)
+            .args(arguments)
             .stdin(Stdio::null())
             .output()
             .map_err(missing("java", "default-jre-headless"))?;
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
-            return Ok(node);
+            return Ok(text);
         }
-        let mut detail = String::from_utf8_lossy(&output.stdout).into_owned();
-        detail.push_str(&String::from_utf8_lossy(&output.stderr));
-        Err(LocalError::Failed { what: "formatting Kafka's storage", detail })
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        Err(LocalError::Failed { what: "one of Kafka's tools", detail: format!("{class}\n{text}") })
     }
 
     /// Starts the stopped server; [`Node::wait_until_ready`] says when it answers.

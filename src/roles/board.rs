@@ -130,8 +130,11 @@ pub fn follow(
                 None => {}
             }
         });
-        if let Err(error) = polled {
-            tracing::warn!(%error, "following the rules");
+        match polled {
+            Ok(_) => {}
+            // Nothing would come any more, and nobody would know.
+            Err(error @ KafkaError::Denied { .. }) => return Err(error.into()),
+            Err(error) => tracing::warn!(%error, "following the rules"),
         }
     }
     Ok(())

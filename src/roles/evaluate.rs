@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::backoff::Backoff;
 use super::restore::restore;
 use super::shard_slot::ShardSlot;
 use super::{Context, RoleError, wall_clock_us};
@@ -24,6 +25,9 @@ const BATCH: usize = 200;
 const ASK: Duration = Duration::from_secs(10);
 const IDLE_WAIT: Duration = Duration::from_millis(20);
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
+/// Between two tries of a commit: most fail for a rebalance, which is over in a moment.
+const RETRY: Duration = Duration::from_millis(20);
+const LONGEST_RETRY: Duration = Duration::from_secs(1);
 /// Outputs held before a commit, in records.
 const OUTPUTS_MAX: usize = 20_000;
 
@@ -34,8 +38,8 @@ struct Evaluate {
     options: ShardOptions,
     slots: BTreeMap<i32, ShardSlot>,
     writer: TransactionalWriter,
-    /// A record of a newer release was met: the partition waits for an upgrade.
-    paused: Vec<i32>,
+    /// Partitions in which a record of a newer release was met, and what is said of each: they wait for an upgrade.
+    paused: BTreeMap<i32, String>,
 }
 
 pub fn run(context: &Context, worker: u32) -> Result<(), RoleError> {
@@ -51,7 +55,7 @@ pub fn run(context: &Context, worker: u32) -> Result<(), RoleError> {
         },
         slots: BTreeMap::new(),
         writer: TransactionalWriter::open(&context.connection, &context.member(Role::Evaluate, worker))?,
-        paused: Vec::new(),
+        paused: BTreeMap::new(),
         context: context.clone(),
     };
     evaluate.run()
@@ -106,8 +110,7 @@ impl Evaluate {
                 let starts = self.take_over(reader, &partitions)?;
                 reader.assign(&starts)?;
                 self.context.metrics.rebalances(Role::Evaluate).inc();
-                self.context.metrics.shards_owned(self.worker).set(self.slots.len() as i64);
-                self.context.health.set(Component::Evaluate(self.worker), State::Ready);
+                self.show_shards();
             }
             ReaderEvent::Revoked { partitions, lost } => {
                 // Once only: no other event comes before this one is answered, so a second try could wait for ever.
@@ -152,8 +155,20 @@ impl Evaluate {
             let tables = slot.shard().series().map(|(name, ..)| name);
             self.context.metrics.forget_shard(partition as u32, sources, tables);
         }
-        self.paused.retain(|paused| *paused != partition);
-        self.context.metrics.shards_owned(self.worker).set(self.slots.len() as i64);
+        self.paused.remove(&partition);
+        self.show_shards();
+    }
+
+    /// How many shards there are, and whether all of them go on.
+    fn show_shards(&self) {
+        let Context { metrics, health, .. } = &self.context;
+        metrics.shards_owned(self.worker).set(self.slots.len() as i64);
+        metrics.shards_paused(self.worker).set(self.paused.len() as i64);
+        let state = match self.paused.values().next() {
+            None => State::Ready,
+            Some(why) => State::Degraded(why.clone()),
+        };
+        health.set(Component::Evaluate(self.worker), state);
     }
 
     /// Applies what has arrived; true when a subscriber is waiting.
@@ -165,7 +180,7 @@ impl Evaluate {
         reader.read(IDLE_WAIT, BATCH, |record| {
             // What comes after the stop is the next owner's.
             let waits = context.stop.is_raised()
-                || paused.contains(&record.partition)
+                || paused.contains_key(&record.partition)
                 || unknown.as_ref().is_some_and(|u| u.0 == record.partition);
             let Some(slot) = slots.get_mut(&record.partition).filter(|_| failed.is_none() && !waits) else {
                 return;
@@ -205,10 +220,9 @@ impl Evaluate {
         error: &PartialError,
     ) -> Result<(), RoleError> {
         tracing::error!(shard = partition, %error, "shard paused");
-        self.paused.push(partition);
+        self.paused.insert(partition, format!("shard {partition} is paused: {error}"));
         reader.pause(&[TopicPartition::new(self.partials.as_str(), partition)])?;
-        let why = format!("shard {partition} is paused: {error}");
-        self.context.health.set(Component::Evaluate(self.worker), State::Degraded(why));
+        self.show_shards();
         Ok(())
     }
 
@@ -223,10 +237,11 @@ impl Evaluate {
             slot.checkpoint_if_due(settings.intervals.checkpoint, Instant::now())?;
             slot.cut_slice(settings.limits.checkpoint_slice_bytes / 4);
         }
+        let mut backoff = Backoff::new(RETRY, LONGEST_RETRY);
         while !self.attempt(reader)? && !self.context.stop.is_raised() {
             self.context.health.beat(Component::Evaluate(self.worker));
             self.answer(reader)?;
-            self.context.stop.wait(Duration::from_millis(20));
+            backoff.wait(&self.context.stop);
         }
         Ok(())
     }

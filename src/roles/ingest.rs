@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::backoff::Backoff;
+use super::dead_letters::DeadLetters;
 use super::lag::Trails;
 use super::{Context, RoleError, wall_clock_us};
 use crate::core::aggregate::Position;
@@ -19,10 +21,9 @@ use crate::core::time::{MILLI_US, SECOND_US, second_of};
 use crate::decode::Decoder;
 use crate::http::{Component, LagMetrics, Role, SourceMetrics, State};
 use crate::kafka::{
-    Admin, CommitError, Committed, EndOf, GroupReader, ReaderEvent, Record, Start, TopicInfo, TopicPartition,
-    TransactionalWriter, WriterRecord,
+    Admin, CommitError, Committed, EndOf, GroupReader, KafkaError, ReaderEvent, Record, Start, TopicInfo,
+    TopicPartition, TransactionalWriter, WriterRecord,
 };
-use crate::wire::dead_letter;
 use crate::wire::offset::OffsetMetadata;
 use crate::wire::partial::{FlushHead, encode_flush, encode_spec};
 
@@ -33,8 +34,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// A flush under lag waits until a delta holds about so many events.
 const EVENTS_PER_DELTA: u64 = 8;
-/// Dead letters held before a flush, in bytes of payload.
-const DEAD_LETTER_BYTES: usize = 4 << 20;
+/// Between two tries of a flush: most fail for a rebalance, which is over in a moment.
+const RETRY: Duration = Duration::from_millis(20);
+const LONGEST_RETRY: Duration = Duration::from_secs(1);
 
 struct Ingest {
     context: Context,
@@ -49,8 +51,7 @@ struct Ingest {
     admin: Admin,
     writer: TransactionalWriter,
     fold: Fold,
-    dead_letters: Vec<DeadLetter>,
-    dead_letter_bytes: usize,
+    dead_letters: DeadLetters,
     event: Event,
     spec_written: bool,
     /// Messages not yet read when the broker was last asked.
@@ -59,16 +60,7 @@ struct Ingest {
     counted: u64,
     usual: u64,
     trails: Trails,
-}
-
-struct DeadLetter {
-    source: u16,
-    partition: i32,
-    offset: i64,
-    timestamp_ms: Option<i64>,
-    key: Option<Vec<u8>>,
-    payload: Option<Vec<u8>>,
-    invalid: Invalid,
+    backoff: Backoff,
 }
 
 /// Runs one worker until stopped. New rules make it begin anew; its partitions come back to it at once.
@@ -98,17 +90,17 @@ impl Ingest {
             decoders: rules.sources.iter().map(Decoder::new).collect(),
             counters: rules.sources.iter().map(|source| context.metrics.source(&source.name)).collect(),
             lags: rules.sources.iter().map(|source| context.metrics.lag(&source.name, worker)).collect(),
+            dead_letters: DeadLetters::open(&admin, &context.settings.topics)?,
             admin,
             writer,
             fold: Fold::new(Arc::clone(&plan), shards),
-            dead_letters: Vec::new(),
-            dead_letter_bytes: 0,
             event: Event::default(),
             spec_written: false,
             lag: 0,
             counted: 0,
             usual: 0,
             trails: Trails::new(context.lags.clone(), &plan),
+            backoff: Backoff::new(RETRY, LONGEST_RETRY),
             plan,
             context: context.clone(),
         })
@@ -303,18 +295,7 @@ impl Ingest {
             Ok(folded) => {
                 counters.late_events.inc_by(u64::from(folded.late));
             }
-            Err(invalid) => {
-                self.dead_letter_bytes += bytes;
-                self.dead_letters.push(DeadLetter {
-                    source,
-                    partition: record.partition,
-                    offset: record.offset,
-                    timestamp_ms: record.timestamp_ms,
-                    key: record.key.map(<[u8]>::to_vec),
-                    payload: record.payload.map(<[u8]>::to_vec),
-                    invalid,
-                });
-            }
+            Err(invalid) => self.dead_letters.hold(source, record, invalid),
         }
     }
 
@@ -322,8 +303,12 @@ impl Ingest {
     fn observe(&mut self, reader: &GroupReader) -> Result<(), RoleError> {
         let partitions = reader.assignment();
         let now_us = wall_clock_us();
-        // Without an answer nothing becomes idle.
-        let Ok(ends) = self.admin.offsets(&partitions, EndOf::LatestCommitted, LOOK) else { return Ok(()) };
+        let ends = match self.admin.offsets(&partitions, EndOf::LatestCommitted, LOOK) {
+            Ok(ends) => ends,
+            Err(error @ KafkaError::Denied { .. }) => return Err(error.into()),
+            // Without an answer nothing becomes idle.
+            Err(_) => return Ok(()),
+        };
         let positions: BTreeMap<TopicPartition, Option<i64>> = reader.position()?.into_iter().collect();
         let mut lag_of = vec![0u64; self.lags.len()];
         let mut behind_us = vec![0i64; self.lags.len()];
@@ -365,7 +350,7 @@ impl Ingest {
     fn flush_is_due(&self, since: Duration) -> bool {
         let intervals = &self.context.settings.intervals;
         let (deltas, events) = self.fold.pending();
-        if deltas >= self.context.settings.limits.deltas || self.dead_letter_bytes >= DEAD_LETTER_BYTES {
+        if deltas >= self.context.settings.limits.deltas || self.dead_letters.is_full() {
             return true;
         }
         // What came in since the broker was last asked is no backlog.
@@ -396,16 +381,18 @@ impl Ingest {
         match self.commit(reader, &records, &flush.offsets) {
             Ok(()) => {
                 self.spec_written = true;
-                for letter in self.dead_letters.drain(..) {
-                    let source = &self.plan.rules.sources[usize::from(letter.source)].name;
-                    self.context.metrics.dead_letters(source, letter.invalid.reason).inc();
+                self.backoff.reset();
+                for (source, reason) in self.dead_letters.reasons() {
+                    let source = &self.plan.rules.sources[usize::from(source)].name;
+                    self.context.metrics.dead_letters(source, reason).inc();
                 }
-                self.dead_letter_bytes = 0;
+                self.dead_letters.forget();
                 self.context.metrics.flush_seconds(Role::Ingest).observe(began.elapsed().as_secs_f64());
                 Ok(())
             }
             Err(error) => {
                 self.context.mend(Component::Ingest(self.worker), &mut self.writer, error)?;
+                self.backoff.wait(&self.context.stop);
                 self.start_over(reader)
             }
         }
@@ -419,7 +406,6 @@ impl Ingest {
     ) -> Result<(), CommitError> {
         let settings = Arc::clone(&self.context.settings);
         let partials = settings.topics.full_name(&settings.topics.partials);
-        let dead_letters = settings.topics.full_name(&settings.topics.dead_letters);
         self.writer.begin()?;
         for (shard, record) in records {
             self.writer.send(WriterRecord {
@@ -429,25 +415,7 @@ impl Ingest {
                 ..WriterRecord::default()
             })?;
         }
-        for letter in &self.dead_letters {
-            let source = &self.plan.rules.sources[usize::from(letter.source)];
-            let headers = dead_letter::headers(
-                &source.topic,
-                letter.partition,
-                letter.offset,
-                letter.timestamp_ms,
-                &letter.invalid,
-            );
-            let headers: Vec<(&str, &[u8])> =
-                headers.iter().map(|(name, text)| (*name, text.as_slice())).collect();
-            self.writer.send(WriterRecord {
-                topic: &dead_letters,
-                key: letter.key.as_deref(),
-                payload: letter.payload.as_deref(),
-                headers: &headers,
-                ..WriterRecord::default()
-            })?;
-        }
+        self.dead_letters.send(&mut self.writer, &self.plan.rules.sources)?;
         let group =
             reader.group_metadata().map_err(|error| CommitError::Aborted { reason: error.to_string() })?;
         let began = Instant::now();
@@ -474,7 +442,6 @@ impl Ingest {
 
     fn discard(&mut self) {
         self.fold.clear();
-        self.dead_letters.clear();
-        self.dead_letter_bytes = 0;
+        self.dead_letters.forget();
     }
 }

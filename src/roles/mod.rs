@@ -1,7 +1,9 @@
 //! The loops that move data between the core and the world. Each worker is one OS thread with its own consumer and
 //! producer; what it counts, and when, is the core's business.
 
+pub mod backoff;
 pub mod board;
+mod dead_letters;
 pub mod evaluate;
 pub mod ingest;
 pub mod lag;
@@ -24,6 +26,7 @@ use crate::kafka::{
 };
 use crate::store::StoreError;
 use crate::wire::partial::PartialError;
+use backoff::Backoff;
 use board::RulesBoard;
 use lag::LagBoard;
 use shard_slot::SlotError;
@@ -132,12 +135,14 @@ fn patiently<T, E: Into<RoleError>>(
     component: Component,
     mut ask: impl FnMut() -> Result<T, E>,
 ) -> Result<T, RoleError> {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
         match ask().map_err(Into::into) {
             Err(RoleError::Kafka(error)) if error.is_transient() && !context.stop.is_raised() => {
-                tracing::warn!(%component, %error, "waiting for kafka");
+                let pause = backoff.pause();
+                tracing::warn!(%component, %error, retry_ms = pause.as_millis() as u64, "waiting for kafka");
                 context.health.beat(component);
-                context.stop.wait(Duration::from_millis(200));
+                context.stop.wait(pause);
             }
             answer => return answer,
         }
@@ -202,27 +207,29 @@ impl Context {
             CommitError::Aborted { .. } => AbortCause::Rebalance,
             CommitError::Fenced { .. } | CommitError::InstanceFenced { .. } => AbortCause::Fenced,
             CommitError::Unavailable { .. } => AbortCause::Timeout,
-            CommitError::Fatal { .. } => AbortCause::Broker,
+            CommitError::Denied { .. } | CommitError::Fatal { .. } => AbortCause::Broker,
         };
         self.metrics.transactions_aborted(role_of(component), cause).inc();
         tracing::warn!(%component, cause = cause.name(), %error, "transaction did not commit");
         match error {
             CommitError::Aborted { .. } => Ok(()),
-            CommitError::InstanceFenced { .. } | CommitError::Fatal { .. } => Err(error.into()),
+            CommitError::InstanceFenced { .. } | CommitError::Denied { .. } | CommitError::Fatal { .. } => {
+                Err(error.into())
+            }
             CommitError::Fenced { .. } | CommitError::Unavailable { .. } => self.recreate(component, writer),
         }
     }
 
     fn recreate(&self, component: Component, writer: &mut TransactionalWriter) -> Result<(), RoleError> {
-        let mut pause = Duration::from_millis(100);
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
             match writer.recreate() {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_transient() && !self.stop.is_raised() => {
+                    let pause = backoff.pause();
                     tracing::warn!(%error, retry_ms = pause.as_millis() as u64, "producer cannot be recreated yet");
                     self.health.beat(component);
                     self.stop.wait(pause);
-                    pause = (pause * 2).min(Duration::from_secs(5));
                 }
                 Err(error) => return Err(error.into()),
             }

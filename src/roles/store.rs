@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::backoff::Backoff;
 use super::{Context, RoleError, wall_clock_us};
 use crate::config::settings::Secret;
 use crate::core::time::MILLI_US;
@@ -15,7 +16,7 @@ const BATCH: usize = 2_000;
 const WAIT: Duration = Duration::from_millis(100);
 const ASK: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 struct StoreRole {
     context: Context,
@@ -29,7 +30,7 @@ struct StoreRole {
     /// What Postgres expects to be told next, by partition.
     expected: BTreeMap<TopicPartition, Option<i64>>,
     batch: Batch,
-    pause: Duration,
+    backoff: Backoff,
 }
 
 pub fn run(context: &Context, url: &Secret) -> Result<(), RoleError> {
@@ -45,7 +46,7 @@ pub fn run(context: &Context, url: &Secret) -> Result<(), RoleError> {
             claims: None,
             expected: BTreeMap::new(),
             batch: Batch::default(),
-            pause: PAUSE,
+            backoff: Backoff::new(PAUSE, LONGEST_PAUSE),
             context: context.clone(),
         };
         role.run()?;
@@ -224,7 +225,7 @@ impl StoreRole {
     }
 
     fn ready(&mut self) {
-        self.pause = PAUSE;
+        self.backoff.reset();
         self.context.health.set(Component::Store, State::Ready);
     }
 
@@ -233,10 +234,10 @@ impl StoreRole {
         if !matches!(error, StoreError::Unavailable { .. }) {
             return Err(error.into());
         }
-        tracing::warn!(%error, retry_ms = self.pause.as_millis() as u64, "store waits for postgres");
+        let pause = self.backoff.pause();
+        tracing::warn!(%error, retry_ms = pause.as_millis() as u64, "store waits for postgres");
         self.context.health.set(Component::Store, State::Degraded(error.to_string()));
-        self.context.stop.wait(self.pause);
-        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        self.context.stop.wait(pause);
         Ok(())
     }
 }

@@ -10,6 +10,10 @@ use crate::kafka::{Admin, KafkaError, TopicSpec};
 const ASK: Duration = Duration::from_secs(15);
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
+/// The client fills batches up to so many bytes.
+const BATCH_BYTES: usize = 1_000_000;
+/// Around the records of a batch.
+const ENVELOPE_BYTES: usize = 1_024;
 
 /// A topic as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +111,8 @@ pub fn check(admin: &Admin, settings: &Settings, rules: &Rules) -> Result<Vec<Fi
         if let Some(config) = configs.get(name.as_str()) {
             findings.extend(cleanup(wanted, config));
             findings.extend(retention(wanted, config).filter(|_| *name == partials));
+            let largest = if *name == partials { settings.limits.partial_bytes } else { 0 };
+            findings.extend(size(wanted, config, largest));
         }
     }
     Ok(findings)
@@ -155,6 +161,17 @@ fn retention(wanted: &Wanted, config: &BTreeMap<String, String>) -> Option<Findi
         topic: wanted.spec.name.clone(),
         problem: format!("has retention.ms={found}, needs {want} or more"),
         mend: alter(&wanted.spec.name, &format!("retention.ms={want}")),
+    })
+}
+
+/// A batch that the topic does not take would be refused for ever. `largest`: of its records, in bytes.
+fn size(wanted: &Wanted, config: &BTreeMap<String, String>, largest: usize) -> Option<Finding> {
+    let want = BATCH_BYTES.max(largest + ENVELOPE_BYTES);
+    let found: usize = config.get("max.message.bytes")?.parse().ok()?;
+    (found < want).then(|| Finding {
+        topic: wanted.spec.name.clone(),
+        problem: format!("has max.message.bytes={found}, needs {want} or more"),
+        mend: alter(&wanted.spec.name, &format!("max.message.bytes={want}")),
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use postgres::Transaction;
 
 use crate::core::time::{HOUR_US, MILLI_US, floor_to};
+use crate::wire::dead_letter::ORIGINAL_BYTES;
 
 use super::batch::{InvalidRecord, StoredRecord};
 use super::error::StoreError;
@@ -12,7 +13,7 @@ use super::sql::ident;
 
 /// Longest detail kept, in characters.
 const DETAIL_CHARS: usize = 1_000;
-/// Most bytes kept of a key or value; the topic has them whole.
+/// Most bytes kept of a key or value; the topic has more.
 const SAMPLE_BYTES: usize = 64 << 10;
 /// The last millisecond of the year 9999.
 const LAST_MS: i64 = 253_402_300_799_999;
@@ -24,6 +25,8 @@ pub(super) struct Letter<'a> {
     group: Group,
     partition: Option<i32>,
     offset: Option<i64>,
+    /// Of the original value; a letter has only the beginning of a large one.
+    value_bytes: i64,
     detail: String,
 }
 
@@ -55,7 +58,10 @@ impl<'a> Letter<'a> {
         let partition = text_header(record, "partition").and_then(|text| text.parse().ok());
         let offset = text_header(record, "offset").and_then(|text| text.parse().ok());
         let detail = text_header(record, "detail").unwrap_or_default().chars().take(DETAIL_CHARS).collect();
-        Ok(Letter { record, group, partition, offset, detail })
+        let told = text_header(record, ORIGINAL_BYTES).and_then(|text| text.parse().ok());
+        let here = || i64::try_from(record.value.as_ref().map_or(0, Vec::len)).unwrap_or(i64::MAX);
+        let value_bytes = told.unwrap_or_else(here);
+        Ok(Letter { record, group, partition, offset, value_bytes, detail })
     }
 }
 
@@ -139,7 +145,6 @@ fn keep(transaction: &mut Transaction<'_>, schema: &str, letters: &[&Letter<'_>]
     for letter in letters {
         let record = letter.record;
         let value = record.value.as_deref().unwrap_or_default();
-        let bytes = i64::try_from(value.len()).unwrap_or(i64::MAX);
         transaction.execute(
             &insert,
             &[
@@ -153,7 +158,7 @@ fn keep(transaction: &mut Transaction<'_>, schema: &str, letters: &[&Letter<'_>]
                 &record.timestamp_ms,
                 &cut(&record.key),
                 &cut(value),
-                &bytes,
+                &letter.value_bytes,
             ],
         )?;
     }

@@ -41,9 +41,10 @@ pub fn arrived(record: Generated, at_us: i64) -> Generated {
     Generated { timestamp_ms: at_us / 1_000, arrival_us: at_us, ..record }
 }
 
-fn record(topic: &'static str, partition: u32, at_us: i64, payload: String) -> Generated {
+/// Any bytes.
+pub fn record(topic: &'static str, partition: u32, at_us: i64, payload: impl Into<Vec<u8>>) -> Generated {
     let timestamp_ms = at_us / 1_000;
-    let payload = payload.into_bytes();
+    let payload = payload.into();
     Generated { topic, partition, key: None, arrival_us: at_us, timestamp_ms, payload, kind: Kind::Good }
 }
 

@@ -91,6 +91,7 @@ fn own_topics_are_missing_or_wrong(deployment: &Deployment) {
     let wrong = [
         wrong("other.plimsoll-changelog", "cleanup.policy", "delete"),
         wrong("other.plimsoll-partials", "retention.ms", "60000"),
+        wrong("other.plimsoll-dead-letters", "max.message.bytes", "100000"),
     ];
     Admin::open(&deployment.connection).unwrap().create(&wrong, ASK).unwrap();
     let text = refused(&deployment.command(&["run"]), 64);
@@ -98,6 +99,7 @@ fn own_topics_are_missing_or_wrong(deployment: &Deployment) {
     assert!(text.contains("has retention.ms=60000, needs 86400000 or more"), "{text}");
     assert!(text.contains("help: plimsoll topics create\n"), "{text}");
     assert!(text.contains("has cleanup.policy=delete, needs compact"), "{text}");
+    assert!(text.contains("has max.message.bytes=100000, needs 1000000 or more"), "{text}");
     assert!(text.contains("--entity-name other.plimsoll-changelog"), "{text}");
     for command in [["rules", "apply"], ["rules", "show"], ["rules", "diff"]] {
         let text = refused(&deployment.command(&command), 64);

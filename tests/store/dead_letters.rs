@@ -60,12 +60,16 @@ fn letters_without_their_headers_are_invalid() {
     ancient.timestamp_ms = i64::MIN;
     let mut huge = letter(4, "TOO_LARGE", 0);
     huge.value = Some(vec![0; 1_000_000]);
-    let batch = feed.batch_of(vec![record(LETTERS, 1, "x"), from_a_shard, ancient, huge]);
+    let mut beginning = letter(5, "CUT", 0);
+    beginning.headers.push(("original_bytes".into(), b"5000000".to_vec()));
+    let batch = feed.batch_of(vec![record(LETTERS, 1, "x"), from_a_shard, ancient, huge, beginning]);
     let written = feed.write_batch(&batch);
-    assert_eq!(written.dead_letters, 2);
+    assert_eq!(written.dead_letters, 3);
     assert_eq!(written.invalid.iter().map(|i| i.offset).collect::<Vec<_>>(), [1, 3]);
     let sizes = "SELECT length(value) || ' of ' || value_bytes FROM dead_letter WHERE reason = 'TOO_LARGE'";
     assert_eq!(bench.value::<String>(sizes), "65536 of 1000000");
+    let original = "SELECT value_bytes FROM dead_letter WHERE reason = 'CUT'";
+    assert_eq!(bench.value::<i64>(original), 5_000_000, "the letter has its beginning only");
     assert!(bench.value::<bool>("SELECT \"offset\" IS NULL FROM dead_letter WHERE reason = 'HOUR_GONE'"));
 }
 

@@ -6,9 +6,11 @@ use super::watch::{Place, Watch};
 use super::{ASK, Bounds, World, opened};
 use crate::http::Metrics;
 use crate::kafka::{Committed, Connection, GroupOffsets, KafkaError, TopicPartition};
+use crate::roles::backoff::Backoff;
 
-/// A group the broker did not answer for is left alone so long: it must not hold up the others.
-const REST: Duration = Duration::from_secs(5);
+/// A group the broker did not answer for is left alone so long, at first and at most: it must not hold up the others.
+const REST: Duration = Duration::from_secs(2);
+const LONGEST_REST: Duration = Duration::from_secs(10);
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// A consumer group and what is watched of it.
@@ -16,8 +18,9 @@ pub struct Group {
     pub name: String,
     offsets: Option<GroupOffsets>,
     pub watches: Vec<Watch>,
-    /// Why the broker's last answer was none, and when it was asked.
+    /// Why the broker's last answer was none, and until when it is not asked again.
     failed: Option<(Instant, String)>,
+    rest: Backoff,
     warned: Option<Instant>,
 }
 
@@ -25,7 +28,8 @@ impl Group {
     /// `before` is the same group under the rules before.
     pub fn new(name: String, watch: Watch, before: Option<Group>) -> Group {
         let (offsets, warned) = before.map_or((None, None), |before| (before.offsets, before.warned));
-        Group { name, watches: vec![watch], offsets, failed: None, warned }
+        let rest = Backoff::new(REST, LONGEST_REST);
+        Group { name, watches: vec![watch], offsets, failed: None, rest, warned }
     }
 
     /// Why its lag is not known.
@@ -33,8 +37,13 @@ impl Group {
         self.failed.as_ref().map(|(_, why)| why.as_str())
     }
 
+    /// Whether it is not to be asked yet, after it gave no answer.
+    pub fn rests(&self) -> bool {
+        self.failed.as_ref().is_some_and(|(until, _)| Instant::now() < *until)
+    }
+
     pub fn sample(&mut self, world: &mut World, bounds: &Bounds) {
-        if self.failed.as_ref().is_some_and(|(when, _)| when.elapsed() < REST) {
+        if self.rests() {
             return;
         }
         let asked = self.places(&world.connection, bounds).and_then(|places| {
@@ -47,7 +56,10 @@ impl Group {
             Ok(())
         });
         match asked {
-            Ok(()) => self.failed = None,
+            Ok(()) => {
+                self.failed = None;
+                self.rest.reset();
+            }
             Err(error) => self.fail(&error, &world.metrics),
         }
     }
@@ -82,7 +94,7 @@ impl Group {
             self.warned = Some(Instant::now());
             tracing::warn!(group = self.name, %error, "the lag of a consumer group is not known");
         }
-        self.failed = Some((Instant::now(), error.to_string()));
+        self.failed = Some((Instant::now() + self.rest.pause(), error.to_string()));
     }
 
     /// Takes its gauges off the page.
