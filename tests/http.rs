@@ -113,7 +113,7 @@ fn the_metrics_page_is_what_prometheus_reads() {
     );
     assert!(page.ends_with("# EOF\n"), "{page}");
     let families = families(&page);
-    assert_eq!(families.len(), 31, "{families:#?}");
+    assert_eq!(families.len(), 32, "{families:#?}");
     let samples = page.lines().filter(|line| !line.starts_with('#'));
     for sample in samples {
         let (series, value) = sample.rsplit_once(' ').unwrap();

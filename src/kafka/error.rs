@@ -232,4 +232,32 @@ mod tests {
             assert_eq!(read, None, "{code}");
         }
     }
+
+    #[test]
+    fn a_fenced_instance_may_be_a_twin_or_a_ghost_of_its_own() {
+        let texts = [
+            failed_with("reading", Code::FencedInstanceId).to_string(),
+            CommitError::InstanceFenced { reason: "fenced".into() }.to_string(),
+        ];
+        for text in texts {
+            assert!(text.contains("give every replica its own `instance`"), "{text}");
+            assert!(text.contains("If none does") && text.contains("its restart mends that"), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_missing_right_is_named() {
+        let rights = [
+            (Code::TopicAuthorizationFailed, "on the topic READ"),
+            (Code::GroupAuthorizationFailed, "on the consumer group"),
+            (Code::TransactionalIdAuthorizationFailed, "on the transactional id"),
+            (Code::ClusterAuthorizationFailed, "on the cluster"),
+            (Code::SaslAuthenticationFailed, "the password"),
+        ];
+        for (code, right) in rights {
+            let error = failed_with("asking", code);
+            assert!(matches!(error, KafkaError::Denied { .. }) && !error.is_transient(), "{error:?}");
+            assert!(error.to_string().contains(right), "{error}");
+        }
+    }
 }
