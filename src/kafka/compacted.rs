@@ -123,7 +123,7 @@ type Client = BaseConsumer<LogContext>;
 fn client(connection: &Connection, more: &[(&str, &str)]) -> Result<Arc<Client>, KafkaError> {
     // librdkafka wants a group's name even to assign by hand. Nothing joins it and nothing is committed.
     let fixed = [("group.id", "plimsoll-follower"), ("client.id", "plimsoll-follower")];
-    Ok(Arc::new(connection.consumer(&[&fixed, more].concat(), LogContext::default())?))
+    Ok(Arc::new(connection.consumer(Duration::ZERO, &[&fixed, more].concat(), LogContext::default())?))
 }
 
 /// Follows one partition without a group.

@@ -17,6 +17,12 @@ use crate::config::settings::{KafkaSettings, Secret};
 /// compression: the broker knows, and says so.
 pub const RECORD_MAX_BYTES: usize = 16 << 20;
 
+/// A partition that is newly assigned, resumed or repositioned joins the next fetch, so it waits for the one under way:
+/// no longer than this.
+const FETCH_WAIT: Duration = Duration::from_millis(50);
+/// A fetch that gathers waits no longer once there is so much. Each names every partition, however little it brings.
+const WORTH_A_FETCH_BYTES: &str = "65536";
+
 /// What every client is made from.
 #[derive(Clone)]
 pub struct Connection {
@@ -145,16 +151,22 @@ impl Connection {
             .map_err(|error| KafkaError::Configuration { reason: error.to_string() })
     }
 
-    /// Settings of everything that reads.
+    /// Settings of everything that reads. `gather`: how long the broker may hold back an answer that is not worth it
+    /// yet; zero: it answers as soon as it has a byte.
     pub(super) fn consumer<C: ConsumerContext>(
         &self,
+        gather: Duration,
         fixed: &[(&str, &str)],
         context: C,
     ) -> Result<BaseConsumer<C>, KafkaError> {
+        let (min_bytes, wait) = match gather.is_zero() {
+            true => ("1", FETCH_WAIT),
+            false => (WORTH_A_FETCH_BYTES, gather),
+        };
+        let wait_ms = wait.as_millis().max(1).to_string();
         let defaults = [
-            // A real broker answers a fetch as soon as it has a byte. This bounds something else: a partition that
-            // is newly assigned, resumed or repositioned joins the next fetch, so it waits for the one under way.
-            ("fetch.wait.max.ms", "50"),
+            ("fetch.min.bytes", min_bytes),
+            ("fetch.wait.max.ms", wait_ms.as_str()),
             // How long fetching rests after the queue was full; the default of 1 s would show in every replay.
             ("fetch.queue.backoff.ms", "5"),
             // All partitions of a reader share one queue, so these bound its memory as a whole.

@@ -30,7 +30,7 @@ impl GroupOffsets {
             // A commit that hangs in a transaction does not count yet, and is not waited for either.
             ("isolation.level", "read_uncommitted"),
         ];
-        let consumer = connection.consumer(&fixed, context.clone())?;
+        let consumer = connection.consumer(Duration::ZERO, &fixed, context.clone())?;
         Ok(GroupOffsets { consumer, context })
     }
 

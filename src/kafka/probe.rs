@@ -40,7 +40,7 @@ impl Probe {
             ("fetch.message.max.bytes", "16384"),
             ("queued.min.messages", "1"),
         ];
-        let consumer = connection.consumer(&fixed, context.clone())?;
+        let consumer = connection.consumer(Duration::ZERO, &fixed, context.clone())?;
         Ok(Probe { consumer, context })
     }
 

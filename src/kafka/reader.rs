@@ -34,6 +34,8 @@ pub struct ReaderOptions {
     pub client_id: String,
     pub topics: Vec<String>,
     pub assignor: Assignor,
+    /// How long the broker may hold back records so that a fetch is worth it; zero: not at all.
+    pub gather: Duration,
     /// 10 s by default. The broker's `group.min.session.timeout.ms` (6 s) bounds it from below.
     pub session_timeout: Duration,
 }
@@ -110,7 +112,7 @@ impl GroupReader {
         if let Some(instance) = &options.instance {
             fixed.push(("group.instance.id", instance));
         }
-        let consumer = QueuedConsumer::new(connection.consumer(&fixed, context.clone())?)?;
+        let consumer = QueuedConsumer::new(connection.consumer(options.gather, &fixed, context.clone())?)?;
         let topics: Vec<&str> = options.topics.iter().map(String::as_str).collect();
         consumer.consumer().subscribe(&topics).map_err(failed("subscribing"))?;
         Ok(GroupReader {

@@ -129,6 +129,9 @@ impl RoleError {
 /// How long a member may be silent before the group gives its partitions away.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Rows are in no hurry, and Postgres prefers a few large statements.
+const STORE_GATHERS: Duration = Duration::from_millis(50);
+
 /// Asks again while the broker is away or a dead owner's transaction holds the answer back.
 fn patiently<T, E: Into<RoleError>>(
     context: &Context,
@@ -181,9 +184,12 @@ impl Context {
     /// Joins the role's group. Only evaluate has state that makes it worth keeping what does not have to move.
     fn join(&self, role: Role, worker: u32, topics: Vec<String>) -> Result<GroupReader, RoleError> {
         let member = self.member(role, worker);
-        let assignor = match role {
-            Role::Ingest | Role::Store => Assignor::EagerRange,
-            Role::Evaluate => Assignor::CooperativeSticky,
+        let (assignor, gather) = match role {
+            // A part of what a flush waits anyway.
+            Role::Ingest => (Assignor::EagerRange, self.settings.intervals.flush / 4),
+            Role::Store => (Assignor::EagerRange, STORE_GATHERS),
+            // A subscriber is waiting.
+            Role::Evaluate => (Assignor::CooperativeSticky, Duration::ZERO),
         };
         let options = ReaderOptions {
             group: self.group(role),
@@ -191,6 +197,7 @@ impl Context {
             client_id: member,
             topics,
             assignor,
+            gather,
             session_timeout: SESSION_TIMEOUT,
         };
         Ok(GroupReader::open(&self.connection, options)?)

@@ -87,6 +87,7 @@ pub fn options(group: &str, topic: &str, assignor: Assignor) -> ReaderOptions {
         client_id: "test".to_owned(),
         topics: vec![topic.to_owned()],
         assignor,
+        gather: Duration::ZERO,
         session_timeout: Duration::from_secs(6),
     }
 }

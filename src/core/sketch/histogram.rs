@@ -1,10 +1,11 @@
-//! HdrHistogram's own index mapping over a sparse list of counts.
+//! HdrHistogram's own index mapping over counts by index.
 //!
 //! Values are 0 to 2^42 - 1 at 3 significant digits, so an index fits `u16` and two histograms always merge without
 //! loss. The V2 encoding is HdrHistogram's (<https://github.com/HdrHistogram/HdrHistogram>, `encodeIntoByteBuffer`).
 
 use serde::{Deserialize, Serialize};
 
+use super::counts::Counts;
 use crate::core::source::{HISTOGRAM_LIMIT, Quantile};
 
 /// Sub-buckets that give 3 significant digits: 2 x 10^3, up to a power of two.
@@ -17,8 +18,7 @@ const V2_COOKIE: u32 = 0x1c84_9303 | 0x10;
 /// Exact count, minimum, maximum and sum; quantiles to 3 significant digits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
-    /// (index, count), ascending by index, no zero counts.
-    counts: Vec<(u16, u64)>,
+    counts: Counts,
     min: i64,
     max: i64,
     sum: i128,
@@ -29,7 +29,7 @@ impl Histogram {
     pub fn record(&mut self, value: i64) {
         debug_assert!((0..HISTOGRAM_LIMIT).contains(&value));
         self.widen(value, value);
-        self.add_count(index_of(value as u64), 1);
+        self.counts.add(index_of(value as u64), 1);
         self.sum += i128::from(value);
     }
 
@@ -39,43 +39,20 @@ impl Histogram {
         }
         self.widen(other.min, other.max);
         self.sum += other.sum;
-        if self.counts.is_empty() {
-            self.counts.clone_from(&other.counts);
-        } else if other.counts.len() * 8 < self.counts.len() {
-            self.merge_few(&other.counts);
-        } else {
-            self.counts = merge_counts(&self.counts, &other.counts);
-        }
-    }
-
-    /// Mostly there is nothing to insert, and what there is moves the rest but once.
-    fn merge_few(&mut self, few: &[(u16, u64)]) {
-        let mut new = Vec::new();
-        let mut at = 0;
-        for &(index, count) in few {
-            at += self.counts[at..].partition_point(|(known, _)| *known < index);
-            match self.counts.get_mut(at) {
-                Some((known, sum)) if *known == index => *sum += count,
-                Some(_) | None => new.push((index, count)),
-            }
-        }
-        if !new.is_empty() {
-            self.counts = merge_counts(&self.counts, &new);
-        }
+        self.counts.merge(&other.counts);
     }
 
     /// Of what a [`Moving`](super::moving::Moving) counted.
-    pub(super) fn of_counts(counts: Vec<(u16, u64)>, (min, max): (i64, i64), sum: i128) -> Histogram {
+    pub(super) fn of_counts(counts: Counts, (min, max): (i64, i64), sum: i128) -> Histogram {
         Histogram { counts, min, max, sum }
     }
 
-    /// (index, count), ascending by index, no zero counts.
-    pub(super) fn counts(&self) -> &[(u16, u64)] {
+    pub(super) fn counts(&self) -> &Counts {
         &self.counts
     }
 
     pub fn count(&self) -> u64 {
-        self.counts.iter().map(|&(_, count)| count).sum()
+        self.counts.total()
     }
 
     pub fn min(&self) -> Option<i64> {
@@ -92,39 +69,31 @@ impl Histogram {
 
     /// The value at rank ceil(q x n): its bucket's highest value, but never above the exact maximum.
     pub fn quantile(&self, quantile: Quantile) -> Option<i64> {
-        let rank = quantile.rank(self.count());
-        let mut seen = 0;
-        for &(index, count) in &self.counts {
-            seen += count;
-            if seen >= rank {
-                return Some(highest_of(index).min(self.max));
-            }
-        }
-        None
+        let index = self.counts.index_of_rank(quantile.rank(self.count()))?;
+        Some(highest_of(index).min(self.max))
     }
 
     /// Bins of 7-bit resolution, ascending, and their counts: what SQL merges.
     pub fn coarse_bins(&self) -> (Vec<i16>, Vec<u64>) {
         let (mut bins, mut counts) = (Vec::new(), Vec::new());
-        for &(index, count) in &self.counts {
+        self.counts.each(|index, count| {
             let bin = coarse_bin(lowest_of(index));
-            if bins.last() == Some(&bin) {
-                if let Some(last) = counts.last_mut() {
-                    *last += count;
+            match counts.last_mut().filter(|_| bins.last() == Some(&bin)) {
+                Some(last) => *last += count,
+                None => {
+                    bins.push(bin);
+                    counts.push(count);
                 }
-            } else {
-                bins.push(bin);
-                counts.push(count);
             }
-        }
+        });
         (bins, counts)
     }
 
     /// HdrHistogram V2, not deflated; lowest discernible value 1, highest 2^42 - 1, 3 digits.
     pub fn encode_v2(&self) -> Vec<u8> {
-        let mut payload = Vec::with_capacity(self.counts.len() * 2);
+        let mut payload = Vec::new();
         let mut next = 0u16;
-        for &(index, count) in &self.counts {
+        self.counts.each(|index, count| {
             match index - next {
                 0 => {}
                 1 => push_zigzag(&mut payload, 0),
@@ -133,7 +102,7 @@ impl Histogram {
             }
             push_zigzag(&mut payload, count as i64);
             next = index + 1;
-        }
+        });
         if payload.is_empty() {
             payload.push(0);
         }
@@ -157,38 +126,6 @@ impl Histogram {
             (self.min, self.max) = (self.min.min(min), self.max.max(max));
         }
     }
-
-    fn add_count(&mut self, index: u16, count: u64) {
-        match self.counts.binary_search_by_key(&index, |&(i, _)| i) {
-            Ok(at) => self.counts[at].1 += count,
-            Err(at) => self.counts.insert(at, (index, count)),
-        }
-    }
-}
-
-fn merge_counts(left: &[(u16, u64)], right: &[(u16, u64)]) -> Vec<(u16, u64)> {
-    let mut merged = Vec::with_capacity(left.len() + right.len());
-    let (mut l, mut r) = (0, 0);
-    while l < left.len() && r < right.len() {
-        match left[l].0.cmp(&right[r].0) {
-            std::cmp::Ordering::Less => {
-                merged.push(left[l]);
-                l += 1;
-            }
-            std::cmp::Ordering::Greater => {
-                merged.push(right[r]);
-                r += 1;
-            }
-            std::cmp::Ordering::Equal => {
-                merged.push((left[l].0, left[l].1 + right[r].1));
-                l += 1;
-                r += 1;
-            }
-        }
-    }
-    merged.extend_from_slice(&left[l..]);
-    merged.extend_from_slice(&right[r..]);
-    merged
 }
 
 fn index_of(value: u64) -> u16 {

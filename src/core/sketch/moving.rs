@@ -1,5 +1,6 @@
 //! A histogram from which can be taken off what was added.
 
+use super::counts::Counts;
 use super::histogram::Histogram;
 
 /// Counts of so many indices stand together.
@@ -22,21 +23,21 @@ struct Block {
 impl Moving {
     pub fn add(&mut self, values: &Histogram) {
         self.sum += values.sum();
-        for &(index, count) in values.counts() {
+        values.counts().each(|index, count| {
             let block = self.block(index);
             block.counts[usize::from(index) % BLOCK] += count;
             block.total += count;
-        }
+        });
     }
 
     /// Takes off what was added before.
     pub fn take_off(&mut self, values: &Histogram) {
         self.sum -= values.sum();
-        for &(index, count) in values.counts() {
+        values.counts().each(|index, count| {
             let block = self.block(index);
             block.counts[usize::from(index) % BLOCK] -= count;
             block.total -= count;
-        }
+        });
         for block in &mut self.blocks {
             block.take_if(|block| block.total == 0);
         }
@@ -44,13 +45,12 @@ impl Moving {
 
     /// What is left; `extremes` are its minimum and maximum, which the counts no longer know.
     pub fn histogram(&self, extremes: Option<(i64, i64)>) -> Histogram {
-        let mut counts = Vec::new();
+        let mut counts = Counts::default();
         for (at, block) in (0u16..).zip(&self.blocks) {
             let Some(block) = block else { continue };
             // There are 33 blocks of indices, which fit.
             let first = at * BLOCK as u16;
-            let held = (first..).zip(&block.counts).filter(|(_, count)| **count > 0);
-            counts.extend(held.map(|(index, count)| (index, *count)));
+            (first..).zip(&block.counts).for_each(|(index, count)| counts.add(index, *count));
         }
         Histogram::of_counts(counts, extremes.unwrap_or_default(), self.sum)
     }

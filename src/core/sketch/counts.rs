@@ -1,0 +1,339 @@
+//! Counts by index, in the smallest form that holds them: what a histogram is made of.
+//!
+//! Which form that is shows nowhere outside: bytes and equality are those of the pairs.
+
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// With more pairs a search costs more than a look into a span, which then takes about as much memory.
+const PAIRS_MAX: usize = 400;
+/// Spans begin and end at multiples of this, so that they seldom grow.
+const GRAIN: usize = 128;
+
+/// How often each index was counted, and how often all were.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    form: Form,
+    total: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    /// (index, count), ascending by index, no zero counts.
+    Pairs(Vec<(u16, u32)>),
+    Narrow(Span<u16>),
+    Middle(Span<u32>),
+    Wide(Span<u64>),
+}
+
+/// All indices from `first` on, counted or not.
+#[derive(Clone, Debug, Default)]
+struct Span<C> {
+    first: usize,
+    counts: Vec<C>,
+}
+
+impl Counts {
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// Sum of all counts.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    pub fn add(&mut self, index: u16, count: u64) {
+        if count == 0 {
+            return;
+        }
+        self.total += count;
+        while !self.form.add(index, count) {
+            self.form = self.form.widened();
+        }
+    }
+
+    pub fn merge(&mut self, other: &Counts) {
+        if self.is_empty() {
+            self.clone_from(other);
+        } else if let (Form::Pairs(ours), Form::Pairs(theirs)) = (&mut self.form, &other.form)
+            && theirs.len() * 8 >= ours.len()
+            && let Some(merged) = merged(ours, theirs)
+        {
+            *ours = merged;
+            self.total += other.total;
+        } else {
+            other.each(|index, count| self.add(index, count));
+        }
+    }
+
+    /// Hands out (index, count), ascending by index, no zero counts.
+    pub fn each(&self, mut each: impl FnMut(u16, u64)) {
+        match &self.form {
+            Form::Pairs(pairs) => pairs.iter().for_each(|&(index, count)| each(index, count.into())),
+            Form::Narrow(span) => span.each(each),
+            Form::Middle(span) => span.each(each),
+            Form::Wide(span) => span.each(each),
+        }
+    }
+
+    /// The index of the count with this rank, from 1 on, when all stand in order.
+    pub fn index_of_rank(&self, rank: u64) -> Option<u16> {
+        let (mut seen, mut found) = (0, None);
+        self.each(|index, count| {
+            seen += count;
+            if seen >= rank && found.is_none() {
+                found = Some(index);
+            }
+        });
+        found
+    }
+
+    fn pairs(&self) -> Vec<(u16, u64)> {
+        let mut pairs = Vec::new();
+        self.each(|index, count| pairs.push((index, count)));
+        pairs
+    }
+}
+
+impl Default for Form {
+    fn default() -> Form {
+        Form::Pairs(Vec::new())
+    }
+}
+
+impl Form {
+    /// False when it does not fit; then nothing was added.
+    fn add(&mut self, index: u16, count: u64) -> bool {
+        match self {
+            Form::Pairs(pairs) => add_pair(pairs, index, count),
+            Form::Narrow(span) => span.add(index, count),
+            Form::Middle(span) => span.add(index, count),
+            Form::Wide(span) => span.add(index, count),
+        }
+    }
+
+    /// The same in the next form that holds more.
+    fn widened(&self) -> Form {
+        match self {
+            Form::Pairs(pairs) => {
+                let pairs = || pairs.iter().map(|&(index, count)| (index, u64::from(count)));
+                match Span::of(pairs()) {
+                    Some(span) => Form::Narrow(span),
+                    // Counts of pairs have 32 bits.
+                    None => Form::Middle(Span::of(pairs()).unwrap_or_default()),
+                }
+            }
+            Form::Narrow(span) => Form::Middle(span.cast()),
+            Form::Middle(span) => Form::Wide(span.cast()),
+            Form::Wide(span) => Form::Wide(span.clone()),
+        }
+    }
+}
+
+fn add_pair(pairs: &mut Vec<(u16, u32)>, index: u16, count: u64) -> bool {
+    let Ok(count) = u32::try_from(count) else { return false };
+    // Mostly what is added last lies behind all others, as when pairs are read back.
+    let at = match pairs.last() {
+        Some((last, _)) if *last < index => Err(pairs.len()),
+        _ => pairs.binary_search_by_key(&index, |&(known, _)| known),
+    };
+    match at {
+        Ok(at) => match pairs[at].1.checked_add(count) {
+            Some(sum) => pairs[at].1 = sum,
+            None => return false,
+        },
+        Err(_) if pairs.len() >= PAIRS_MAX => return false,
+        Err(at) => pairs.insert(at, (index, count)),
+    }
+    true
+}
+
+/// None when it does not fit into pairs.
+fn merged(left: &[(u16, u32)], right: &[(u16, u32)]) -> Option<Vec<(u16, u32)>> {
+    let mut merged = Vec::with_capacity((left.len() + right.len()).min(PAIRS_MAX));
+    let (mut l, mut r) = (0, 0);
+    while l < left.len() && r < right.len() {
+        let ((at, count), (other, more)) = (left[l], right[r]);
+        l += usize::from(at <= other);
+        r += usize::from(other <= at);
+        merged.push(match at.cmp(&other) {
+            std::cmp::Ordering::Less => (at, count),
+            std::cmp::Ordering::Greater => (other, more),
+            std::cmp::Ordering::Equal => (at, count.checked_add(more)?),
+        });
+    }
+    merged.extend_from_slice(&left[l..]);
+    merged.extend_from_slice(&right[r..]);
+    (merged.len() <= PAIRS_MAX).then_some(merged)
+}
+
+impl<C: Copy + Default + Into<u64> + TryFrom<u64>> Span<C> {
+    /// None when a count does not fit.
+    fn of(pairs: impl Iterator<Item = (u16, u64)>) -> Option<Span<C>> {
+        let mut span = Span { first: 0, counts: Vec::new() };
+        for (index, count) in pairs {
+            if !span.add(index, count) {
+                return None;
+            }
+        }
+        Some(span)
+    }
+
+    fn add(&mut self, index: u16, count: u64) -> bool {
+        let index = usize::from(index);
+        if index < self.first || index >= self.first + self.counts.len() {
+            self.grow(index);
+        }
+        let known = &mut self.counts[index - self.first];
+        match (*known).into().checked_add(count).map(C::try_from) {
+            Some(Ok(sum)) => *known = sum,
+            _ => return false,
+        }
+        true
+    }
+
+    fn grow(&mut self, index: usize) {
+        let from = index - index % GRAIN;
+        if self.counts.is_empty() {
+            self.first = from;
+        }
+        if from < self.first {
+            self.counts.splice(..0, std::iter::repeat_n(C::default(), self.first - from));
+            self.first = from;
+        }
+        let end = (from + GRAIN).max(self.first + self.counts.len());
+        self.counts.resize(end - self.first, C::default());
+    }
+
+    fn each(&self, mut each: impl FnMut(u16, u64)) {
+        for (index, &count) in (self.first..).zip(&self.counts) {
+            let count = count.into();
+            if count > 0 {
+                // It was put there as `u16`.
+                each(index as u16, count);
+            }
+        }
+    }
+
+    fn cast<D: From<C>>(&self) -> Span<D> {
+        Span { first: self.first, counts: self.counts.iter().map(|&count| D::from(count)).collect() }
+    }
+}
+
+impl PartialEq for Counts {
+    fn eq(&self, other: &Counts) -> bool {
+        match (&self.form, &other.form) {
+            (Form::Pairs(ours), Form::Pairs(theirs)) => ours == theirs,
+            _ => self.total == other.total && self.pairs() == other.pairs(),
+        }
+    }
+}
+
+impl Eq for Counts {}
+
+impl Serialize for Counts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.form {
+            // The same bytes: a number is as long as it is large.
+            Form::Pairs(pairs) => pairs.serialize(serializer),
+            Form::Narrow(_) | Form::Middle(_) | Form::Wide(_) => self.pairs().serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Counts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Counts, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Counts;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("pairs of index and count")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut pairs: A) -> Result<Counts, A::Error> {
+                let mut counts = Counts::default();
+                while let Some((index, count)) = pairs.next_element()? {
+                    counts.add(index, count);
+                }
+                Ok(counts)
+            }
+        }
+        deserializer.deserialize_seq(Pairs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(added: &[(u16, u64)]) -> Counts {
+        let mut counts = Counts::default();
+        added.iter().for_each(|&(index, count)| counts.add(index, count));
+        counts
+    }
+
+    fn sums<'a>(added: impl IntoIterator<Item = &'a (u16, u64)>) -> Vec<(u16, u64)> {
+        let mut sums = BTreeMap::new();
+        added.into_iter().for_each(|&(index, count)| *sums.entry(index).or_insert(0) += count);
+        sums.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Few and many, near and far, and counts around the widths of the forms.
+    fn added() -> impl Strategy<Value = Vec<(u16, u64)>> {
+        let index = prop_oneof![0u16..40, 900u16..1_600, 0u16..33_792];
+        let count = prop_oneof![8 => 0u64..4, 1 => 65_530u64..65_540, 1 => (1u64 << 32) - 2..(1 << 32) + 2];
+        let pairs = || prop::collection::vec((index.clone(), count.clone()), 0..30);
+        let small = prop::collection::vec((index.clone(), 1u64..3), 0..1_500);
+        prop_oneof![pairs(), small]
+    }
+
+    proptest! {
+        #[test]
+        fn any_form_holds_what_was_added(a in added(), b in added()) {
+            let mut merged = of(&a);
+            merged.merge(&of(&b));
+            let expected = sums(a.iter().chain(&b));
+            prop_assert_eq!(merged.pairs(), expected.clone());
+            prop_assert_eq!(merged.total(), expected.iter().map(|(_, count)| count).sum::<u64>());
+            let mut other_way = of(&b);
+            other_way.merge(&of(&a));
+            prop_assert_eq!(&other_way, &merged);
+            let bytes = postcard::to_stdvec(&merged).unwrap();
+            prop_assert_eq!(&bytes, &postcard::to_stdvec(&expected).unwrap());
+            prop_assert_eq!(postcard::from_bytes::<Counts>(&bytes).unwrap(), merged);
+        }
+
+        #[test]
+        fn a_rank_is_found(a in added(), rank in 1u64..5_000) {
+            let mut left = rank;
+            let found = sums(&a).into_iter().find(|(_, count)| {
+                let is_here = left <= *count;
+                left = left.saturating_sub(*count);
+                is_here
+            });
+            prop_assert_eq!(of(&a).index_of_rank(rank), found.map(|(index, _)| index));
+        }
+    }
+
+    #[test]
+    fn a_form_is_left_when_it_no_longer_fits() {
+        let mut counts = of(&(0..400).map(|at| (1_000 + at * 3, 1)).collect::<Vec<_>>());
+        assert!(matches!(counts.form, Form::Pairs(_)));
+        counts.add(1_001, 1);
+        let Form::Narrow(span) = &counts.form else { panic!("{counts:?}") };
+        assert_eq!((span.first, span.counts.len()), (896, 11 * 128));
+        counts.add(100, 65_536);
+        let Form::Middle(span) = &counts.form else { panic!("{counts:?}") };
+        assert_eq!(span.first, 0);
+        counts.add(100, u64::from(u32::MAX));
+        assert!(matches!(counts.form, Form::Wide(_)));
+        assert_eq!(counts.total(), 401 + 65_536 + u64::from(u32::MAX));
+    }
+}
