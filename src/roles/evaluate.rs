@@ -137,14 +137,16 @@ impl Evaluate {
     ) -> Result<Vec<(TopicPartition, crate::kafka::Start)>, RoleError> {
         let component = Component::Evaluate(self.worker);
         let committed = super::patiently(&self.context, component, || reader.committed(partitions, ASK))?;
+        let shards: Vec<(i32, Option<Committed>)> =
+            committed.into_iter().map(|(partition, committed)| (partition.partition, committed)).collect();
+        let slots = super::patiently(&self.context, component, || {
+            restore(&self.context, component, &shards, self.options)
+        })?;
         let mut starts = Vec::new();
-        for (partition, committed) in committed {
-            self.context.health.beat(component);
-            let slot = super::patiently(&self.context, component, || {
-                restore(&self.context, partition.partition, committed.as_ref(), self.options)
-            })?;
-            starts.push((partition.clone(), start_at(slot.next())));
-            self.slots.insert(partition.partition, slot);
+        for slot in slots {
+            let partition = TopicPartition::new(self.partials.as_str(), slot.partition);
+            starts.push((partition, start_at(slot.next())));
+            self.slots.insert(slot.partition, slot);
         }
         Ok(starts)
     }
@@ -233,8 +235,10 @@ impl Evaluate {
     /// Commits outputs, checkpoint slices and offsets; tries again until it succeeds or the shards are not ours.
     fn commit(&mut self, reader: &mut GroupReader) -> Result<(), RoleError> {
         let settings = self.context.settings.clone();
+        // One a commit: a cut takes time in which no breach is told.
+        let mut cut = false;
         for slot in self.slots.values_mut() {
-            slot.checkpoint_if_due(settings.intervals.checkpoint, Instant::now())?;
+            cut = cut || slot.checkpoint_if_due(settings.intervals.checkpoint, Instant::now())?;
             slot.cut_slice(settings.limits.checkpoint_slice_bytes / 4);
         }
         let mut backoff = Backoff::new(RETRY, LONGEST_RETRY);

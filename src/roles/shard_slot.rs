@@ -138,18 +138,20 @@ impl ShardSlot {
         self.topics = Some(OutputTopics::new(rules, &names, &settings.cluster, full_name));
     }
 
-    /// Begins a checkpoint when one is due: `interval` after the one before, or earlier when much was applied.
+    /// Begins a checkpoint when one is due: `interval` after the one before, or earlier when much was applied. True when
+    /// it did.
     ///
     /// # Errors
     /// The state cannot be written down.
-    pub fn checkpoint_if_due(&mut self, interval: Duration, now: Instant) -> Result<(), SlotError> {
+    pub fn checkpoint_if_due(&mut self, interval: Duration, now: Instant) -> Result<bool, SlotError> {
         let elapsed = now.saturating_duration_since(self.checkpointed);
         let due = elapsed >= interval || self.since_checkpoint >= RECORDS_PER_CHECKPOINT;
         let caught_up = self.next >= self.replay_until;
-        if due && caught_up && self.since_checkpoint > 0 && !self.checkpointer.is_writing() {
+        let begins = due && caught_up && self.since_checkpoint > 0 && !self.checkpointer.is_writing();
+        if begins {
             self.checkpoint(now)?;
         }
-        Ok(())
+        Ok(begins)
     }
 
     fn checkpoint(&mut self, now: Instant) -> Result<(), SlotError> {

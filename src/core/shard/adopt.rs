@@ -95,7 +95,7 @@ impl Shard {
             let resolution = resolution_of(plan, at);
             match self.counts.get_mut(&projection.id) {
                 None => {
-                    self.counts.insert(projection.id, Counts::new(resolution));
+                    self.counts.insert(projection.id, Counts::new(resolution, self.id));
                 }
                 Some(counts) => {
                     let old = before.and_then(|b| {

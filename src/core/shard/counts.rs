@@ -24,6 +24,7 @@ const EXEMPLARS_KEPT_S: i64 = 30 * 60;
 pub struct Counts {
     groups: BTreeMap<Key, Group>,
     resolution: Resolution,
+    shard: u32,
     /// Seconds up to which every group has been judged.
     progress: Option<Progress>,
     corrected: Corrected,
@@ -81,10 +82,11 @@ impl Group {
 }
 
 impl Counts {
-    pub fn new(resolution: Resolution) -> Counts {
+    pub fn new(resolution: Resolution, shard: u32) -> Counts {
         Counts {
             groups: BTreeMap::new(),
             resolution,
+            shard,
             progress: None,
             corrected: Corrected::default(),
             is_late: false,
@@ -134,7 +136,7 @@ impl Counts {
     ) -> Vec<Judgement> {
         let mut judgements = Vec::new();
         let now = Corrected::at(progress, log_s);
-        let correct = self.corrected.is_due(now);
+        let correct = self.corrected.is_due(now, self.shard);
         if correct {
             (self.corrected, self.is_late) = (now, false);
         }
@@ -178,7 +180,7 @@ impl Counts {
 
     /// Whether there is anything to judge.
     pub fn is_behind(&self, progress: Progress, log_s: i64) -> bool {
-        let is_due = || self.corrected.is_due(Corrected::at(progress, log_s));
+        let is_due = || self.corrected.is_due(Corrected::at(progress, log_s), self.shard);
         self.progress != Some(progress) || self.is_late && is_due()
     }
 

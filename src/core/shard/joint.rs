@@ -69,7 +69,7 @@ impl Shard {
             let mut joint = self.joint.remove(name).unwrap_or_default();
             let progress = joint.progress.map_or(progress, |before| before.newest(progress));
             let now = Corrected::at(progress, second_of(self.log_us));
-            let is_late = joint.changed_from_s.is_some() && joint.corrected.is_due(now);
+            let is_late = joint.changed_from_s.is_some() && joint.corrected.is_due(now, self.id);
             let has_grown = std::mem::take(&mut joint.has_grown);
             if (joint.progress != Some(progress) || is_late || has_grown)
                 && let Some(clock) = self.slowest_clock(plan, at)
@@ -94,7 +94,7 @@ impl Shard {
         let Joint { standing, progress, changed_from_s, corrected, .. } = joint;
         let Some(progress) = *progress else { return };
         let now = Corrected::at(progress, second_of(self.log_us));
-        let (correct, changed_s) = (corrected.is_due(now), *changed_from_s);
+        let (correct, changed_s) = (corrected.is_due(now, self.id), *changed_from_s);
         if correct {
             (*corrected, *changed_from_s) = (now, None);
         }

@@ -77,10 +77,11 @@ impl Corrected {
         Corrected { watermark_s: progress.watermark_s, log_s }
     }
 
-    /// Whether by `now` it is time again.
-    pub fn is_due(self, now: Corrected) -> bool {
-        now.watermark_s - self.watermark_s >= CORRECT_EVERY_EVENT_S
-            || now.log_s - self.log_s >= CORRECT_EVERY_S
+    /// Whether by `now` it is time again. `shard` shifts the seconds at which it is, so that those of a process do not
+    /// all judge again in the same one.
+    pub fn is_due(self, now: Corrected, shard: u32) -> bool {
+        let turn = |at: Corrected| (at.log_s + i64::from(shard)).div_euclid(CORRECT_EVERY_S);
+        now.watermark_s - self.watermark_s >= CORRECT_EVERY_EVENT_S || turn(now) != turn(self)
     }
 }
 
