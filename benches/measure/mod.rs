@@ -1,5 +1,8 @@
 //! What a benchmark reads of its settings and of the processes it starts.
 
+// Each bench that includes this uses a part of it.
+#![allow(dead_code)]
+
 use std::fs;
 
 /// Ticks of `/proc/self/stat` in a second, on every Linux.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
+use super::orphans::Orphans;
 use super::restore::restore;
 use super::shard_slot::ShardSlot;
 use super::{Context, RoleError, wall_clock_us};
@@ -68,6 +69,11 @@ impl Evaluate {
         let interval = self.context.settings.intervals.commit;
         let mut committed = Instant::now();
         let mut shown = Instant::now();
+        // Who comes as a stranger each time makes the group share out its shards anew.
+        let mut orphans = match self.context.settings.kafka.static_membership {
+            true => Some(Orphans::new(&self.context, self.worker, &self.partials)?),
+            false => None,
+        };
         while !self.context.stop.is_raised() {
             self.context.health.beat(component);
             while let Some(event) = reader.next_event()? {
@@ -82,8 +88,25 @@ impl Evaluate {
                 shown = Instant::now();
                 self.show_gauges();
             }
+            let found = orphans.as_mut().map(Orphans::found).unwrap_or_default();
+            if !found.is_empty() {
+                tracing::warn!(shards = ?found, "shards are nobody's, joining their group as a stranger");
+                reader = self.rejoin(reader)?;
+                orphans = None;
+            }
         }
         self.finish(&mut reader)
+    }
+
+    /// Leaves what it has to the session timeout and joins without the stable name, so that all is shared out anew.
+    fn rejoin(&mut self, mut reader: GroupReader) -> Result<GroupReader, RoleError> {
+        self.commit(&mut reader)?;
+        let owned: Vec<i32> = self.slots.keys().copied().collect();
+        owned.into_iter().for_each(|shard| self.forget(shard));
+        reader.close();
+        let waits = State::Starting("not in its group again yet".into());
+        self.context.health.set(Component::Evaluate(self.worker), waits);
+        self.context.join_as(None, Role::Evaluate, self.worker, vec![self.partials.clone()])
     }
 
     /// Commits what is pending and writes a last checkpoint, as far as half the grace goes: leaving needs the rest.

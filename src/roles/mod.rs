@@ -7,6 +7,7 @@ mod dead_letters;
 pub mod evaluate;
 pub mod ingest;
 pub mod lag;
+mod orphans;
 mod restore;
 pub mod run;
 pub mod shard_slot;
@@ -181,9 +182,20 @@ impl Context {
         format!("{}-{}", self.settings.kafka.application, role.name())
     }
 
-    /// Joins the role's group. Only evaluate has state that makes it worth keeping what does not have to move.
+    /// Joins the role's group, under a stable name if the settings say so.
     fn join(&self, role: Role, worker: u32, topics: Vec<String>) -> Result<GroupReader, RoleError> {
-        let member = self.member(role, worker);
+        let instance = self.settings.kafka.static_membership.then(|| self.member(role, worker));
+        self.join_as(instance, role, worker, topics)
+    }
+
+    /// Only evaluate has state that makes it worth keeping what does not have to move.
+    fn join_as(
+        &self,
+        instance: Option<String>,
+        role: Role,
+        worker: u32,
+        topics: Vec<String>,
+    ) -> Result<GroupReader, RoleError> {
         let (assignor, gather) = match role {
             // A part of what a flush waits anyway.
             Role::Ingest => (Assignor::EagerRange, self.settings.intervals.flush / 4),
@@ -193,8 +205,8 @@ impl Context {
         };
         let options = ReaderOptions {
             group: self.group(role),
-            instance: self.settings.kafka.static_membership.then(|| member.clone()),
-            client_id: member,
+            instance,
+            client_id: self.member(role, worker),
             topics,
             assignor,
             gather,

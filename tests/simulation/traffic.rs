@@ -80,7 +80,25 @@ impl Traffic {
             }
             judge(partition);
         }
-        Traffic(partitions)
+        let mut traffic = Traffic(partitions);
+        traffic.end_live(chance);
+        traffic
+    }
+
+    /// Where all events are old it is a replay, and its last hour stays open: one event on time makes it live.
+    fn end_live(&mut self, chance: &mut Chance) {
+        let last_us = self.last_us();
+        let newest_us = self.0.iter().flatten().filter_map(|sent| sent.newest_us).max();
+        if newest_us.is_some_and(|newest_us| newest_us < last_us - LATENESS_US / 2) {
+            let request = loop {
+                let sent = draw(chance, last_us, false);
+                if sent.request.is_some_and(|request| request.event_us == last_us) {
+                    break sent;
+                }
+            };
+            self.0[0].push(request);
+            judge(&mut self.0[0]);
+        }
     }
 
     /// The records of a partition that the broker has.

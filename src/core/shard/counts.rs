@@ -136,7 +136,7 @@ impl Counts {
     ) -> Vec<Judgement> {
         let mut judgements = Vec::new();
         let now = Corrected::at(progress, log_s);
-        let correct = self.corrected.is_due(now, self.shard);
+        let correct = self.is_late && self.corrected.is_due(now, self.shard);
         if correct {
             (self.corrected, self.is_late) = (now, false);
         }

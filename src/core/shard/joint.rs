@@ -94,7 +94,8 @@ impl Shard {
         let Joint { standing, progress, changed_from_s, corrected, .. } = joint;
         let Some(progress) = *progress else { return };
         let now = Corrected::at(progress, second_of(self.log_us));
-        let (correct, changed_s) = (corrected.is_due(now, self.id), *changed_from_s);
+        let changed_s = *changed_from_s;
+        let correct = changed_s.is_some() && corrected.is_due(now, self.id);
         if correct {
             (*corrected, *changed_from_s) = (now, None);
         }

@@ -64,8 +64,8 @@ pub struct Progress {
 
 /// When late events were last taken in.
 ///
-/// Each time rewinds what is settled, so a trickle of them is gathered for a while: of log time on a live stream, of
-/// event time on a replay, whichever passes first.
+/// Each time rewinds what is settled. So those that come after a while without any are taken in at once, and of a trickle
+/// they are gathered: for seconds of log time on a live stream, of event time on a replay, whichever passes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Corrected {
     watermark_s: i64,
@@ -77,8 +77,8 @@ impl Corrected {
         Corrected { watermark_s: progress.watermark_s, log_s }
     }
 
-    /// Whether by `now` it is time again. `shard` shifts the seconds at which it is, so that those of a process do not
-    /// all judge again in the same one.
+    /// Whether by `now` it is time again. `shard` shifts the seconds at which a trickle is taken in, so that the shards of
+    /// a process do not all judge again in the same one.
     pub fn is_due(self, now: Corrected, shard: u32) -> bool {
         let turn = |at: Corrected| (at.log_s + i64::from(shard)).div_euclid(CORRECT_EVERY_S);
         now.watermark_s - self.watermark_s >= CORRECT_EVERY_EVENT_S || turn(now) != turn(self)
