@@ -36,7 +36,7 @@ fn requests(at_us: i64, second: i64, status: u16) -> Vec<Generated> {
 fn sent(at_us: i64, second: i64) -> Vec<Generated> {
     match second {
         6..12 | 18..21 => requests(at_us, second, 503),
-        28 => {
+        32 => {
             let late = (18..21).flat_map(|second| requests(at_us, second, 200));
             late.map(|late| arrived(late, at_us + second * SECOND_US)).collect()
         }
