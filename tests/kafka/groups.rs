@@ -98,12 +98,22 @@ fn committed_ranges(connection: &Connection, output: &str, partitions: usize) ->
     next
 }
 
+/// Stops members when a test ends, also by a panic: nobody else would, and their threads are waited for.
+struct StopAtEnd<'a>(&'a [AtomicBool]);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
+    }
+}
+
 fn members_come_and_go(assignor: Assignor) {
     let (connection, _running) = connect();
     let (input, output) = (create(&connection, "input", 6), create(&connection, "output", 1));
     let group = unique("group");
     let stops = [(); 3].map(|()| AtomicBool::new(false));
     thread::scope(|scope| {
+        let _stop = StopAtEnd(&stops);
         let start = |stop| {
             let (connection, options, output) = (&connection, options(&group, &input, assignor), &output);
             scope.spawn(move || member(connection, options, output, stop))
@@ -124,7 +134,6 @@ fn members_come_and_go(assignor: Assignor) {
         let _third = start(&stops[2]);
         load.join().unwrap();
         until(|| committed_ranges(&connection, &output, 6) == [2_000; 6]);
-        stops.iter().for_each(|stop| stop.store(true, Ordering::Relaxed));
     });
 }
 
@@ -145,18 +154,18 @@ fn a_broker_that_stands_still_for_two_seconds_costs_nothing() {
     let (input, output) = (create(&connection, "input", 2), create(&connection, "output", 1));
     fill(&connection, &input, 2, 20_000);
     drop(guard);
-    let stop = AtomicBool::new(false);
+    let stop = [AtomicBool::new(false)];
     thread::scope(|scope| {
+        let _stop = StopAtEnd(&stop);
         let _alone = shared.running.write().unwrap_or_else(|error| error.into_inner());
         let options = options(&unique("group"), &input, Assignor::CooperativeSticky);
-        scope.spawn(|| member(&connection, options, &output, &stop));
+        scope.spawn(|| member(&connection, options, &output, &stop[0]));
         // In the middle of the work, whatever the member does just then.
         until(|| committed_ranges(&connection, &output, 2).iter().sum::<i64>() > 0);
         shared.broker.lock().unwrap().pause().unwrap();
         thread::sleep(Duration::from_secs(2));
         shared.broker.lock().unwrap().resume().unwrap();
         until(|| committed_ranges(&connection, &output, 2) == [20_000; 2]);
-        stop.store(true, Ordering::Relaxed);
     });
 }
 

@@ -1,5 +1,6 @@
 //! Replicas that leave, hang and come back.
 
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use plimsoll::kafka::{Assignor, GroupReader, ReaderEvent, ReaderOptions, Start};
@@ -94,7 +95,7 @@ fn a_shard_that_is_nobodys_is_shared_out_again() {
     let mut two = two.unwrap();
     assert_eq!(next_event(&mut two), ReaderEvent::Assigned(Vec::new()));
     // As after a kill nobody answers; a drop would.
-    std::mem::forget((one, two));
+    let _ghosts = ManuallyDrop::new((one, two));
 
     let raw = deployment.produce(workload(EVENTS as u64 / 3, 2));
     let mut replicas = ["one", "two"].map(|name| deployment.replica(name, &[]));
