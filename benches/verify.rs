@@ -21,8 +21,8 @@ const PARTITIONS: u32 = 12;
 const HOUR_US: i64 = 3_600_000_000;
 /// Friday, 2025-10-31T00:00:00Z.
 const START_US: i64 = 1_761_868_800_000_000;
-/// Rows are not read any more once nothing was written for so long.
-const QUIET: Duration = Duration::from_secs(20);
+/// Rows are not read any more once nothing was written for so long: what late events change is told within a minute.
+const QUIET: Duration = Duration::from_secs(75);
 
 /// Events in all tables and dead letters: what grows as long as something is still on its way.
 fn stored(client: &mut postgres::Client) -> i64 {
