@@ -130,7 +130,7 @@ pub fn at(next: i64, metadata: &str) -> Committed {
 }
 
 pub fn until(condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + 3 * WAIT;
+    let deadline = Instant::now() + WAIT;
     while !condition() {
         assert!(Instant::now() < deadline, "it did not come to that");
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// With more pairs a search costs more than a look into a span, which then takes about as much memory.
+/// With more pairs a search costs more than a look into a span, which may take several times their memory.
 const PAIRS_MAX: usize = 400;
 /// Spans begin and end at multiples of this, so that they seldom grow.
 const GRAIN: usize = 128;
