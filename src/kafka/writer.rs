@@ -329,8 +329,8 @@ impl TransactionalWriter {
     }
 
     /// The closed mapping of librdkafka's flags, but for "requires abort":
-    /// fatal by a fence -> `Fenced`, for a missing right -> `Denied`, any other -> `Fatal`; retriable -> `Unavailable`; no flag -> `Fatal`,
-    /// for then librdkafka says that the call itself was wrong.
+    /// fatal by a fence -> `Fenced`, for a missing right -> `Denied`, any other -> `Fatal`; retriable -> `Unavailable`;
+    /// no flag -> `Fatal`, for then librdkafka says that the call itself was wrong.
     fn settled(&self, error: ClientError) -> CommitError {
         let reason = error.to_string();
         match &error {
