@@ -262,7 +262,7 @@ impl Evaluate {
         let mut cut = false;
         for slot in self.slots.values_mut() {
             cut = cut || slot.checkpoint_if_due(settings.intervals.checkpoint, Instant::now())?;
-            slot.cut_slice(settings.limits.checkpoint_slice_bytes / 4);
+            slot.cut_slice(settings.limits.checkpoint_slice_bytes / 4)?;
         }
         let mut backoff = Backoff::new(RETRY, LONGEST_RETRY);
         while !self.attempt(reader)? && !self.context.stop.is_raised() {

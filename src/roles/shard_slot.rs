@@ -81,7 +81,7 @@ impl ShardSlot {
         if fresh {
             // Committed offsets without a checkpoint would mean lost state, so the first commit holds both.
             slot.checkpoint(now)?;
-            slot.slice = slot.checkpointer.next_slice(usize::MAX);
+            slot.slice = slot.checkpointer.next_slice(usize::MAX)?;
         }
         Ok(slot)
     }
@@ -162,10 +162,14 @@ impl ShardSlot {
     }
 
     /// Takes the next slice of a checkpoint, unless one still waits to be committed.
-    pub fn cut_slice(&mut self, bytes: usize) {
+    ///
+    /// # Errors
+    /// The state cannot be written down.
+    pub fn cut_slice(&mut self, bytes: usize) -> Result<(), SlotError> {
         if self.slice.is_empty() && self.next >= self.replay_until {
-            self.slice = self.checkpointer.next_slice(bytes);
+            self.slice = self.checkpointer.next_slice(bytes)?;
         }
+        Ok(())
     }
 
     /// Whether a subscriber is waiting for what this shard has to say.

@@ -119,7 +119,7 @@ fn checkpoint(evaluator: &mut Evaluator, checkpointer: &mut Checkpointer, change
     for _ in 0..2 {
         checkpointer.begin(&mut evaluator.shard).expect("a state that encodes");
         while checkpointer.is_writing() {
-            changelog.write(checkpointer.next_slice(1 << 20));
+            changelog.write(checkpointer.next_slice(1 << 20).expect("a state that encodes"));
         }
     }
 }
@@ -158,14 +158,14 @@ fn crashes_change_nothing() {
                 checkpointer.begin(&mut evaluator.shard).expect("a state that encodes");
             }
             for _ in 0..chance.below(slices) {
-                changelog.write(checkpointer.next_slice(slice_bytes));
+                changelog.write(checkpointer.next_slice(slice_bytes).expect("a state that encodes"));
             }
             while chance.percent(8) {
                 (evaluator, checkpointer) = changelog.restore();
                 crashes += 1;
                 restored += u32::from(evaluator.shard.version() > 0);
                 for _ in 0..chance.below(10) {
-                    changelog.write(checkpointer.next_slice(slice_bytes));
+                    changelog.write(checkpointer.next_slice(slice_bytes).expect("a state that encodes"));
                 }
             }
         }
@@ -263,7 +263,7 @@ fn crashes_change_nothing_of_what_is_cut_into_pieces() {
                 checkpointer.begin(&mut evaluator.shard).expect("a state that encodes");
             }
             for _ in 0..chance.below(10) {
-                changelog.write(checkpointer.next_slice(1));
+                changelog.write(checkpointer.next_slice(1).expect("a state that encodes"));
             }
             most = most.max(changelog.0.len());
             if chance.percent(15) {

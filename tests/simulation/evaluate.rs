@@ -80,7 +80,7 @@ impl Evaluate {
                 let now = self.now(turn);
                 for slot in self.slots.values_mut() {
                     slot.checkpoint_if_due(CHECKPOINT_EVERY, now).map_err(|error| error.to_string())?;
-                    slot.cut_slice(SLICE_BYTES);
+                    slot.cut_slice(SLICE_BYTES).expect("a state that encodes");
                 }
                 self.begin(turn, None);
                 Ok(Life::Goes)

@@ -95,7 +95,10 @@ impl Shard {
             let resolution = resolution_of(plan, at);
             match self.counts.get_mut(&projection.id) {
                 None => {
-                    self.counts.insert(projection.id, Counts::new(resolution, self.id));
+                    self.counts.insert(
+                        projection.id,
+                        Counts::new(resolution, self.id.wrapping_add(projection.id as u32)),
+                    );
                 }
                 Some(counts) => {
                     let old = before.and_then(|b| {

@@ -84,10 +84,18 @@ pub struct Checkpointer {
 }
 
 struct Writing {
-    queue: VecDeque<ChangelogRecord>,
+    number: u64,
+    queue: VecDeque<Piece>,
     /// Tombstones that may be written once the cycle is whole.
     graves: VecDeque<ChangelogRecord>,
     cycle: ChangelogRecord,
+}
+
+/// What is still to be handed out of a cycle. Groups are encoded only then: all at once would be a pause for everything
+/// that waits to be told.
+enum Piece {
+    Record(ChangelogRecord),
+    Group(EntryKey, Box<Group>),
 }
 
 /// Why a changelog cannot be read.
@@ -115,50 +123,89 @@ impl Checkpointer {
         let meta = postcard::to_stdvec(&shard.meta())?;
         let mut meta = parts(EntryKey::Cycle, &meta);
         let (_, head) = meta.remove(0);
-        let dirty = shard.take_dirty()?;
-        let dirty = dirty.into_iter().flat_map(|(entry, body)| parts(entry, &body));
-        for (entry, body) in dirty.chain(meta) {
-            let slot = self.slots.get(&entry).map_or(0, |slot| 1 - slot);
-            queue.push_back(record(&entry, slot, Some(value(cycle, &body)))?);
-            self.slots.insert(entry, slot);
+        for (entry, body) in shard.take_dirty_rows()? {
+            queue.extend(self.records(entry, &body, cycle)?.into_iter().map(Piece::Record));
         }
+        for (entry, body) in meta {
+            queue.push_back(Piece::Record(self.record(entry, &body, cycle)?));
+        }
+        queue.extend(shard.take_dirty_groups());
         let mut graves = VecDeque::new();
         let dead: Vec<EntryKey> = self.slots.keys().filter(|entry| !shard.holds(entry)).cloned().collect();
         for entry in dead {
             let slot = self.slots.remove(&entry).unwrap_or(0);
             if !shard.is_past(&entry) {
-                queue.push_back(record(&entry, 1 - slot, Some(value(cycle, &[])))?);
+                let gone = record(&entry, 1 - slot, Some(value(cycle, &[])))?;
+                queue.push_back(Piece::Record(gone));
             }
             // What says that it is gone goes last: alone, the older value would count again.
             graves.push_back(record(&entry, slot, None)?);
             graves.push_back(record(&entry, 1 - slot, None)?);
         }
-        let cycle = record(&EntryKey::Cycle, 0, Some(value(cycle, &head)))?;
-        self.writing = Some(Writing { queue, graves, cycle });
+        let last = record(&EntryKey::Cycle, 0, Some(value(cycle, &head)))?;
+        self.writing = Some(Writing { number: cycle, queue, graves, cycle: last });
         Ok(())
     }
 
+    /// An entry as it is to be written, in as many records as it takes.
+    fn records(
+        &mut self,
+        entry: EntryKey,
+        body: &[u8],
+        cycle: u64,
+    ) -> Result<Vec<ChangelogRecord>, postcard::Error> {
+        parts(entry, body).into_iter().map(|(entry, body)| self.record(entry, &body, cycle)).collect()
+    }
+
+    fn record(
+        &mut self,
+        entry: EntryKey,
+        body: &[u8],
+        cycle: u64,
+    ) -> Result<ChangelogRecord, postcard::Error> {
+        let slot = self.slots.get(&entry).map_or(0, |slot| 1 - slot);
+        let record = record(&entry, slot, Some(value(cycle, body)))?;
+        self.slots.insert(entry, slot);
+        Ok(record)
+    }
+
     /// Records for the next transaction: about `bytes` of them, in the order in which they must be committed.
-    pub fn next_slice(&mut self, bytes: usize) -> Vec<ChangelogRecord> {
-        let mut slice = Vec::new();
-        let mut size = 0;
-        let mut take = |records: &mut VecDeque<ChangelogRecord>, slice: &mut Vec<ChangelogRecord>| {
-            while size < bytes {
-                let Some(record) = records.pop_front() else { return true };
-                size += record.key.len() + record.value.as_ref().map_or(0, Vec::len);
-                slice.push(record);
-            }
-            records.is_empty()
-        };
-        if take(&mut self.graves, &mut slice)
-            && let Some(writing) = &mut self.writing
-            && take(&mut writing.queue, &mut slice)
-            && let Some(writing) = self.writing.take()
-        {
-            slice.push(writing.cycle);
-            self.graves = writing.graves;
+    ///
+    /// # Errors
+    /// The state cannot be written down.
+    pub fn next_slice(&mut self, bytes: usize) -> Result<Vec<ChangelogRecord>, postcard::Error> {
+        let (mut slice, mut size) = (Vec::new(), 0);
+        while size < bytes {
+            let Some(record) = self.next_record()? else { break };
+            size += record.key.len() + record.value.as_ref().map_or(0, Vec::len);
+            slice.push(record);
         }
-        slice
+        Ok(slice)
+    }
+
+    /// Old tombstones, then the cycle, then the record that makes it whole.
+    fn next_record(&mut self) -> Result<Option<ChangelogRecord>, postcard::Error> {
+        if let Some(grave) = self.graves.pop_front() {
+            return Ok(Some(grave));
+        }
+        let Some(mut writing) = self.writing.take() else { return Ok(None) };
+        let record = match writing.queue.pop_front() {
+            Some(Piece::Record(record)) => record,
+            Some(Piece::Group(entry, group)) => {
+                let body = postcard::to_stdvec(&*group)?;
+                let mut records = self.records(entry, &body, writing.number)?.into_iter();
+                // An entry has at least one record.
+                let Some(first) = records.next() else { return Ok(None) };
+                records.rev().for_each(|record| writing.queue.push_front(Piece::Record(record)));
+                first
+            }
+            None => {
+                self.graves = writing.graves;
+                return Ok(Some(writing.cycle));
+            }
+        };
+        self.writing = Some(writing);
+        Ok(Some(record))
     }
 
     /// Whether a slice is waiting to be written.
@@ -229,7 +276,7 @@ impl Restore {
 }
 
 impl Shard {
-    fn take_dirty(&mut self) -> Result<Vec<(EntryKey, Vec<u8>)>, postcard::Error> {
+    fn take_dirty_rows(&mut self) -> Result<Vec<(EntryKey, Vec<u8>)>, postcard::Error> {
         let mut dirty = Vec::new();
         for (&table, rows) in &mut self.tables {
             for (hour_us, key, entry) in rows.take_dirty() {
@@ -237,12 +284,15 @@ impl Shard {
                 dirty.push((entry_key, postcard::to_stdvec(entry)?));
             }
         }
-        for (&counts, groups) in &mut self.counts {
-            for (key, group) in groups.take_dirty() {
-                dirty.push((EntryKey::Group { counts, key: key.clone() }, postcard::to_stdvec(group)?));
-            }
-        }
         Ok(dirty)
+    }
+
+    fn take_dirty_groups(&mut self) -> impl Iterator<Item = Piece> {
+        self.counts.iter_mut().flat_map(|(&counts, groups)| {
+            groups.take_dirty().map(move |(key, group)| {
+                Piece::Group(EntryKey::Group { counts, key: key.clone() }, Box::new(group.clone()))
+            })
+        })
     }
 
     fn holds(&self, entry: &EntryKey) -> bool {

@@ -24,7 +24,8 @@ const EXEMPLARS_KEPT_S: i64 = 30 * 60;
 pub struct Counts {
     groups: BTreeMap<Key, Group>,
     resolution: Resolution,
-    shard: u32,
+    /// Of the seconds at which late events are judged.
+    shift_s: u32,
     /// Seconds up to which every group has been judged.
     progress: Option<Progress>,
     corrected: Corrected,
@@ -82,11 +83,11 @@ impl Group {
 }
 
 impl Counts {
-    pub fn new(resolution: Resolution, shard: u32) -> Counts {
+    pub fn new(resolution: Resolution, shift_s: u32) -> Counts {
         Counts {
             groups: BTreeMap::new(),
             resolution,
-            shard,
+            shift_s,
             progress: None,
             corrected: Corrected::default(),
             is_late: false,
@@ -136,7 +137,7 @@ impl Counts {
     ) -> Vec<Judgement> {
         let mut judgements = Vec::new();
         let now = Corrected::at(progress, log_s);
-        let correct = self.is_late && self.corrected.is_due(now, self.shard);
+        let correct = self.is_late && self.corrected.is_due(now, self.shift_s);
         if correct {
             (self.corrected, self.is_late) = (now, false);
         }
@@ -180,7 +181,7 @@ impl Counts {
 
     /// Whether there is anything to judge.
     pub fn is_behind(&self, progress: Progress, log_s: i64) -> bool {
-        let is_due = || self.corrected.is_due(Corrected::at(progress, log_s), self.shard);
+        let is_due = || self.corrected.is_due(Corrected::at(progress, log_s), self.shift_s);
         self.progress != Some(progress) || self.is_late && is_due()
     }
 
@@ -282,6 +283,7 @@ pub fn judged<'a>(plan: &'a Plan, at: RuleAt, input: Input<'a>) -> Judged<'a> {
         scale,
         slices: None,
         sliding: None,
+        part: 0,
         settled_s: i64::MIN,
     }
 }

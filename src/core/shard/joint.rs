@@ -11,10 +11,9 @@ use crate::core::clock::SourceClock;
 use crate::core::key::Key;
 use crate::core::output::Output;
 use crate::core::plan::{Plan, Watched};
-use crate::core::slo::judge::{Counted, Covered, Input, Judged};
+use crate::core::slo::judge::{Counted, Covered, Input, Judged, Scored};
 use crate::core::slo::lag::{SILENT_AFTER_S, Samples};
 use crate::core::slo::pane::Panes;
-use crate::core::slo::score::Scored;
 use crate::core::slo::standing::Standing;
 use crate::core::slo::watch::{Corrected, Progress};
 use crate::core::time::second_of;
@@ -69,7 +68,7 @@ impl Shard {
             let mut joint = self.joint.remove(name).unwrap_or_default();
             let progress = joint.progress.map_or(progress, |before| before.newest(progress));
             let now = Corrected::at(progress, second_of(self.log_us));
-            let is_late = joint.changed_from_s.is_some() && joint.corrected.is_due(now, self.id);
+            let is_late = joint.changed_from_s.is_some() && joint.corrected.is_due(now, self.shift_s(at));
             let has_grown = std::mem::take(&mut joint.has_grown);
             if (joint.progress != Some(progress) || is_late || has_grown)
                 && let Some(clock) = self.slowest_clock(plan, at)
@@ -80,6 +79,10 @@ impl Shard {
             self.joint.insert(name.clone(), joint);
         }
         self.forget_lags(plan);
+    }
+
+    fn shift_s(&self, rule: usize) -> u32 {
+        self.id.wrapping_add(rule as u32)
     }
 
     fn judge_joint(
@@ -95,7 +98,7 @@ impl Shard {
         let Some(progress) = *progress else { return };
         let now = Corrected::at(progress, second_of(self.log_us));
         let changed_s = *changed_from_s;
-        let correct = changed_s.is_some() && corrected.is_due(now, self.id);
+        let correct = changed_s.is_some() && corrected.is_due(now, self.shift_s(at.rule));
         if correct {
             (*corrected, *changed_from_s) = (now, None);
         }

@@ -42,11 +42,6 @@ impl Histogram {
         self.counts.merge(&other.counts);
     }
 
-    /// Of what a [`Moving`](super::moving::Moving) counted.
-    pub(super) fn of_counts(counts: Counts, (min, max): (i64, i64), sum: i128) -> Histogram {
-        Histogram { counts, min, max, sum }
-    }
-
     pub(super) fn counts(&self) -> &Counts {
         &self.counts
     }
@@ -139,7 +134,8 @@ fn lowest_of(index: u16) -> u64 {
     sub << bucket
 }
 
-fn highest_of(index: u16) -> i64 {
+/// The highest value that is counted there.
+pub(super) fn highest_of(index: u16) -> i64 {
     let (bucket, sub) = split(index);
     (((sub + 1) << bucket) - 1) as i64
 }

@@ -1,20 +1,19 @@
 //! A histogram from which can be taken off what was added.
 
-use super::counts::Counts;
-use super::histogram::Histogram;
+use super::histogram::{Histogram, highest_of};
+use crate::core::source::Quantile;
 
 /// Counts of so many indices stand together.
 const BLOCK: usize = 1 << 10;
 
 /// Counts by index in blocks, of which only those that hold something exist: adding and taking off cost as much as
 /// what is added, however many values there are.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Moving {
     blocks: Vec<Option<Box<Block>>>,
-    sum: i128,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Block {
     counts: [u64; BLOCK],
     total: u64,
@@ -22,7 +21,6 @@ struct Block {
 
 impl Moving {
     pub fn add(&mut self, values: &Histogram) {
-        self.sum += values.sum();
         values.counts().each(|index, count| {
             let block = self.block(index);
             block.counts[usize::from(index) % BLOCK] += count;
@@ -32,7 +30,6 @@ impl Moving {
 
     /// Takes off what was added before.
     pub fn take_off(&mut self, values: &Histogram) {
-        self.sum -= values.sum();
         values.counts().each(|index, count| {
             let block = self.block(index);
             block.counts[usize::from(index) % BLOCK] -= count;
@@ -43,22 +40,41 @@ impl Moving {
         }
     }
 
-    /// What is left; `extremes` are its minimum and maximum, which the counts no longer know.
-    pub fn histogram(&self, extremes: Option<(i64, i64)>) -> Histogram {
-        let mut counts = Counts::default();
-        for (at, block) in (0u16..).zip(&self.blocks) {
-            let Some(block) = block else { continue };
-            // There are 33 blocks of indices, which fit.
-            let first = at * BLOCK as u16;
-            (first..).zip(&block.counts).for_each(|(index, count)| counts.add(index, *count));
+    /// The value at rank ceil(q x n): its bucket's highest value, but never above the exact maximum. That the counts no
+    /// longer know, and it is asked for only where it matters.
+    pub fn quantile(&self, quantile: Quantile, max: impl FnOnce() -> Option<i64>) -> Option<i64> {
+        let total = self.blocks().map(|(_, block)| block.total).sum();
+        let rank = quantile.rank(total);
+        let mut seen = 0;
+        for (at, block) in self.blocks() {
+            if seen + block.total < rank {
+                seen += block.total;
+                continue;
+            }
+            for (index, count) in block.counts.iter().enumerate() {
+                seen += count;
+                if *count > 0 && seen >= rank {
+                    // It was put there as `u16`.
+                    let value = highest_of((at * BLOCK + index) as u16);
+                    return Some(if seen == total {
+                        max().map_or(value, |max| value.min(max))
+                    } else {
+                        value
+                    });
+                }
+            }
         }
-        Histogram::of_counts(counts, extremes.unwrap_or_default(), self.sum)
+        None
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = (usize, &Block)> {
+        self.blocks.iter().enumerate().filter_map(|(at, block)| Some((at, &**block.as_ref()?)))
     }
 
     fn block(&mut self, index: u16) -> &mut Block {
         let at = usize::from(index) / BLOCK;
         if self.blocks.len() <= at {
-            self.blocks.resize(at + 1, None);
+            self.blocks.resize_with(at + 1, || None);
         }
         self.blocks[at].get_or_insert_with(|| Box::new(Block { counts: [0; BLOCK], total: 0 }))
     }
@@ -85,8 +101,10 @@ mod tests {
             moving.add(&of(&b));
             moving.add(&of(&a));
             moving.take_off(&of(&b));
-            let (min, max) = (a.iter().min(), a.iter().max());
-            prop_assert_eq!(moving.histogram(min.copied().zip(max.copied())), of(&a));
+            for millionths in [1, 50_000, 500_000, 950_000, 999_999] {
+                let quantile = Quantile { millionths };
+                prop_assert_eq!(moving.quantile(quantile, || a.iter().max().copied()), of(&a).quantile(quantile));
+            }
         }
     }
 }

@@ -7,10 +7,10 @@ use super::pane::{Panes, Sum, pane_width_s};
 use super::reading::{
     BILLION, Reading, burn_billionths, compare, narrow, rate, ratio, share_billionths, unknown, verdict,
 };
-use super::score::{Scored, score_billionths};
+use super::score::score_billionths;
 use super::slices::{SLICE, Slices};
 use super::sliding::Sliding;
-use crate::core::alert::{AlertRule, Composite, Lag, LagUnit, Level, RuleKind, Side};
+use crate::core::alert::{AlertRule, Composite, Lag, LagUnit, Level, Part, RuleKind, Side};
 use crate::core::objective::Indicator;
 use crate::core::plan::WatchedFeed;
 use crate::core::source::Quantile;
@@ -18,6 +18,9 @@ use crate::core::time::floor_to;
 
 /// A burn rate that has crossed is over once its short window burns below this share of the factor, in tenths.
 const CLEAR_TENTHS: i128 = 9;
+
+/// More than a score has parts.
+const PARTS_MAX: u64 = 1 << 10;
 
 /// Stands for the length of a window that begins where a calendar says.
 const CALENDAR: i64 = -1;
@@ -44,6 +47,8 @@ pub struct Judged<'a> {
     pub slices: Option<&'a Slices>,
     /// Sums of windows remembered from the second before.
     pub sliding: Option<&'a Sliding>,
+    /// Whose windows they are: 0 for the rule itself, another number for each part of a score.
+    pub part: u64,
     /// Up to here counts change only by late events.
     pub settled_s: i64,
 }
@@ -66,6 +71,13 @@ pub enum Input<'a> {
     Parts(&'a [Scored<'a>]),
     /// The score an objective is about.
     Score(&'a Judged<'a>),
+}
+
+/// A part of a score and how it is judged.
+#[derive(Clone, Copy)]
+pub struct Scored<'a> {
+    pub part: &'a Part,
+    pub judged: Judged<'a>,
 }
 
 /// What a rule counts in one source.
@@ -142,9 +154,20 @@ impl<'a> Judged<'a> {
 
     fn score(&self, composite: &Composite, window_s: i64, at_s: i64) -> Option<i64> {
         match self.input {
-            Input::Parts(parts) => score_billionths(composite, parts, window_s, at_s),
+            Input::Parts(parts) => {
+                let value = |(at, scored): (u64, &'a Scored<'a>)| {
+                    (scored.part, self.inside(at, &scored.judged).value_billionths(window_s, at_s))
+                };
+                score_billionths(composite, (0..).zip(parts).map(value))
+            }
             Input::Feeds(_) | Input::Lag(_) | Input::Score(_) => None,
         }
+    }
+
+    /// What is judged inside of this remembers its sums in the same place.
+    fn inside(&self, at: u64, judged: &Judged<'a>) -> Judged<'a> {
+        let part = self.part * PARTS_MAX + at + 1;
+        Judged { sliding: self.sliding, settled_s: self.settled_s, part, ..*judged }
     }
 
     /// The rule's number over another window, for a score; None without data. A COUNT keeps its own window, for its
@@ -270,7 +293,9 @@ impl<'a> Judged<'a> {
             all
         };
         match self.sliding {
-            Some(sliding) if bounds.window_s != 0 => sliding.sum(which, bounds, self.settled_s, sum),
+            Some(sliding) if bounds.window_s != 0 => {
+                sliding.sum((self.part, which), bounds, self.settled_s, sum)
+            }
             _ => sum(bounds.width_s, bounds.start_s, bounds.end_s),
         }
     }
@@ -298,15 +323,11 @@ impl<'a> Judged<'a> {
         Reading { verdict: verdict(crossed), value_billionths: value }
     }
 
-    /// From the histogram: 3 significant digits.
+    /// From the histogram: 3 significant digits. A rule about values counts in one source only.
     pub fn quantile_billionths(&self, quantile: Quantile, bounds: Bounds) -> Option<i64> {
-        let mut values = crate::core::sketch::histogram::Histogram::default();
-        for Counted { feed, panes } in self.feeds() {
-            if let Some(measured) = feed.measured {
-                values.merge(&panes.values(bounds.width_s, bounds.start_s, bounds.end_s, measured));
-            }
-        }
-        values.quantile(quantile).map(|value| self.billionths(value))
+        let Counted { feed, panes } = self.feeds().first()?;
+        let value = panes.quantile(quantile, bounds.width_s, bounds.start_s, bounds.end_s, feed.measured?)?;
+        Some(self.billionths(value))
     }
 
     /// What a value of the field that the rule looks at is in its unit.
@@ -396,7 +417,7 @@ impl<'a> Judged<'a> {
             Indicator::Composite { op, value_billionths, .. } => self.seconds(start_s, end_s, |at_s| {
                 let Input::Score(score) = self.input else { return None };
                 let window_s = score.rule.levels.first()?.window_s;
-                Some(op.holds(&score.value_billionths(window_s, at_s)?, value_billionths))
+                Some(op.holds(&self.inside(0, score).value_billionths(window_s, at_s)?, value_billionths))
             }),
         }
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::budget::period_width_s;
 use super::hours::WIDTH_S;
@@ -12,6 +13,7 @@ use crate::core::partial::CellsDelta;
 use crate::core::plan::{Cells, move_cell};
 use crate::core::rules::Rules;
 use crate::core::sketch::histogram::Histogram;
+use crate::core::source::Quantile;
 use crate::core::tally::CellSet;
 use crate::core::time::floor_to;
 
@@ -87,8 +89,8 @@ fn keep(keep_s: &mut BTreeMap<i64, i64>, width: i64, at_least_s: i64) {
 /// Counts by pane, for each width. Every event stands once in every width, so late ones need no special case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Panes {
-    /// Width in seconds -> start of the pane -> what it holds.
-    tiers: BTreeMap<i64, BTreeMap<i64, Pane>>,
+    /// Width in seconds -> start of the pane -> what it holds, shared with a checkpoint while that is written.
+    tiers: BTreeMap<i64, BTreeMap<i64, Arc<Pane>>>,
     /// (cell, its last second), ascending, of the seconds no longer kept: from there on a silence is counted.
     last_seconds: Vec<(u16, i64)>,
     /// Earliest second with an event, kept or not.
@@ -120,7 +122,8 @@ impl Panes {
         self.first_second = Some(self.first_second.map_or(second, |earlier| earlier.min(second)));
         self.sliding.add(second, &delta.values);
         for &(width, _) in &resolution.tiers {
-            let pane = self.tiers.entry(width).or_default().entry(floor_to(second, width)).or_default();
+            let tier = self.tiers.entry(width).or_default();
+            let pane = Arc::make_mut(tier.entry(floor_to(second, width)).or_default());
             delta.cells.iter().for_each(|&(cell, count)| add_cell(&mut pane.cells, cell, count));
             pane.values.resize(pane.values.len().max(delta.values.len()), Histogram::default());
             for (sum, values) in pane.values.iter_mut().zip(&delta.values) {
@@ -141,9 +144,16 @@ impl Panes {
         sum
     }
 
-    /// All values of one measured field over `[start, end)`.
-    pub fn values(&self, width: i64, start: i64, end: i64, measured: usize) -> Histogram {
-        self.sliding.values(measured, width, (start, end), |width, start, end, each| {
+    /// Of all values of one measured field over `[start, end)`, to 3 significant digits.
+    pub fn quantile(
+        &self,
+        quantile: Quantile,
+        width: i64,
+        start: i64,
+        end: i64,
+        measured: usize,
+    ) -> Option<i64> {
+        self.sliding.quantile(quantile, measured, width, (start, end), |width, start, end, each| {
             self.each_pane(width, start, end, |pane| {
                 pane.values.get(measured).into_iter().for_each(&mut *each);
             });
@@ -222,10 +232,10 @@ impl Panes {
     pub fn adopt(&mut self, from: &Cells, to: &Cells) {
         self.sliding.clear();
         for pane in self.tiers.values_mut().flat_map(BTreeMap::values_mut) {
-            let Pane { cells, values } = std::mem::take(pane);
+            let Pane { cells, values } = std::mem::take(Arc::make_mut(pane));
             let pane_now = CellsDelta { cells, values, exemplars: Vec::new() };
             let CellsDelta { cells, values, .. } = pane_now.moved(from, to).into_owned();
-            *pane = Pane { cells, values };
+            *pane = Arc::new(Pane { cells, values });
         }
         for (cell, second) in std::mem::take(&mut self.last_seconds) {
             see(&mut self.last_seconds, move_cell(cell, &from.atoms, &to.atoms), second);
@@ -326,7 +336,10 @@ mod tests {
                 let start = floor_to(end - window_s, 10);
                 let mut fresh = panes.clone();
                 fresh.sliding.clear();
-                assert_eq!(panes.values(10, start, end, 0), fresh.values(10, start, end, 0), "to {end}");
+                for millionths in [1, 500_000, 950_000, 999_999] {
+                    let of = |panes: &Panes| panes.quantile(Quantile { millionths }, 10, start, end, 0);
+                    assert_eq!(of(&panes), of(&fresh), "{millionths} to {end}");
+                }
             }
             panes.forget(&resolution, second - 3);
         }

@@ -1,28 +1,18 @@
 //! A score of several rules: each part's value on a line from 0 to 1, their weighted mean.
 
-use super::judge::Judged;
 use super::reading::{BILLION, narrow};
 use crate::core::alert::{Composite, Part};
 
-/// A part and how it is judged.
-#[derive(Clone, Copy)]
-pub struct Scored<'a> {
-    pub part: &'a Part,
-    pub judged: Judged<'a>,
-}
-
-/// The weighted mean of the parts that have data, in billionths; None when they weigh too little.
-pub fn score_billionths(
+/// The weighted mean of the parts that have a value, in billionths; None when they weigh too little.
+pub fn score_billionths<'p>(
     composite: &Composite,
-    parts: &[Scored<'_>],
-    window_s: i64,
-    end_s: i64,
+    parts: impl Iterator<Item = (&'p Part, Option<i64>)>,
 ) -> Option<i64> {
     let (mut sum, mut weight, mut whole) = (0i128, 0i128, 0i128);
-    for Scored { part, judged } in parts {
+    for (part, value) in parts {
         let of_part = i128::from(part.weight_millionths);
         whole += of_part;
-        if let Some(value) = judged.value_billionths(window_s, end_s) {
+        if let Some(value) = value {
             weight += of_part;
             sum += of_part * i128::from(part_billionths(part, value));
         }

@@ -14,7 +14,8 @@ pub struct Sliding(RefCell<Vec<Remembered>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Remembered {
-    which: Which,
+    /// Of which part of the rule, and what of it.
+    of: (u64, Which),
     window_s: i64,
     start_s: i64,
     end_s: i64,
@@ -26,14 +27,14 @@ impl Sliding {
     /// are not remembered.
     pub fn sum(
         &self,
-        which: Which,
+        of: (u64, Which),
         bounds: Bounds,
         settled_s: i64,
         add: impl Fn(i64, i64, i64) -> Sum,
     ) -> Sum {
         let Bounds { start_s, end_s, width_s, window_s, .. } = bounds;
         let mut remembered = self.0.borrow_mut();
-        let at = remembered.iter().position(|known| known.which == which && known.window_s == window_s);
+        let at = remembered.iter().position(|known| known.of == of && known.window_s == window_s);
         let follows = |known: &Remembered| {
             known.start_s <= start_s
                 && start_s <= known.end_s
@@ -50,7 +51,7 @@ impl Sliding {
             None => add(width_s, start_s, end_s),
         };
         if end_s <= settled_s && start_s <= end_s {
-            let now = Remembered { which, window_s, start_s, end_s, sum };
+            let now = Remembered { of, window_s, start_s, end_s, sum };
             match at {
                 Some(at) => remembered[at] = now,
                 None => remembered.push(now),

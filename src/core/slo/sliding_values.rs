@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use crate::core::sketch::histogram::Histogram;
 use crate::core::sketch::moving::Moving;
+use crate::core::source::Quantile;
 
 /// A window that moved further than this is put together anew.
 const STEP_MAX_S: i64 = 60;
@@ -11,10 +12,10 @@ const STEP_MAX_S: i64 = 60;
 const WINDOWS_MAX: usize = 8;
 
 /// The values of the windows that were last asked for. A memory only: it is never part of the state.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct SlidingValues(RefCell<Vec<Remembered>>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Remembered {
     measured: usize,
     width_s: i64,
@@ -24,14 +25,15 @@ struct Remembered {
 }
 
 impl SlidingValues {
-    /// All values over `[start_s, end_s)`; `panes(width, start, end, each)` hands out those of the panes between.
-    pub fn values(
+    /// Of all values over `[start_s, end_s)`; `panes(width, start, end, each)` hands out those of the panes between.
+    pub fn quantile(
         &self,
+        quantile: Quantile,
         measured: usize,
         width_s: i64,
         (start_s, end_s): (i64, i64),
         panes: impl Fn(i64, i64, i64, &mut dyn FnMut(&Histogram)),
-    ) -> Histogram {
+    ) -> Option<i64> {
         let mut all = self.0.borrow_mut();
         let moved_s = |known: &Remembered| (known.start_s - start_s).abs().max((known.end_s - end_s).abs());
         let is_near = |known: &Remembered| {
@@ -51,19 +53,18 @@ impl SlidingValues {
                 Remembered { measured, width_s, start_s, end_s, values }
             }
         };
-        let mut extremes: Option<(i64, i64)> = None;
-        panes(width_s, start_s, end_s, &mut |pane| {
-            if let (Some(min), Some(max)) = (pane.min(), pane.max()) {
-                extremes = Some(extremes.map_or((min, max), |(low, high)| (low.min(min), high.max(max))));
-            }
-        });
-        let values = known.values.histogram(extremes);
+        let max = || {
+            let mut max = None;
+            panes(width_s, start_s, end_s, &mut |pane| max = max.max(pane.max()));
+            max
+        };
+        let value = known.values.quantile(quantile, max);
         all.push(known);
         if all.len() > WINDOWS_MAX {
             // The one that was asked for longest ago.
             all.remove(0);
         }
-        values
+        value
     }
 
     /// Values of a second were added to the panes.
@@ -100,6 +101,13 @@ impl Remembered {
         panes(self.width_s, self.start_s, start_s, &mut |pane| values.take_off(pane));
         panes(1, end_s, self.end_s, &mut |pane| values.take_off(pane));
         (self.start_s, self.end_s) = (start_s, end_s);
+    }
+}
+
+/// A copy begins without: copies are made to be written down.
+impl Clone for SlidingValues {
+    fn clone(&self) -> SlidingValues {
+        SlidingValues::default()
     }
 }
 

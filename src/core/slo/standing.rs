@@ -49,13 +49,13 @@ impl Standing {
             self.sliding.forget_from(changed_s);
         }
         let changed_from_s = changed_from_s.filter(|_| correct);
+        let Standing { watch, slices, sliding, .. } = self;
+        let judged = Judged { sliding: Some(sliding), settled_s: progress.watermark_s, ..judged };
         let sliced = judged.rule.has_slices();
         if sliced {
-            self.advance_slices(judged, progress, changed_from_s);
+            advance_slices(slices, judged, progress, changed_from_s);
         }
-        let Standing { watch, slices, sliding, .. } = self;
-        let (slices, settled_s) = (sliced.then_some(&*slices), progress.watermark_s);
-        let judged = Judged { slices, sliding: Some(sliding), settled_s, ..judged };
+        let judged = Judged { slices: sliced.then_some(&*slices), ..judged };
         let said = watch.advance(judged, progress, changed_from_s);
         let mut news: Vec<News> = said.changes.into_iter().map(News::Change).collect();
         let rule_hour = |(hour_s, stats, revision)| News::RuleHour { hour_s, stats, revision };
@@ -89,19 +89,19 @@ impl Standing {
     pub fn forget_sums(&mut self) {
         self.sliding.clear();
     }
+}
 
-    /// Judges the slices that are over, before the rule that counts them is.
-    fn advance_slices(&mut self, judged: Judged<'_>, progress: Progress, changed_from_s: Option<i64>) {
-        let Some(objective) = &judged.rule.objective else { return };
-        let Progress { watermark_s, .. } = progress;
-        // A group counts from its first event on.
-        let from_s = judged.since.whole_s.max(judged.first_second().unwrap_or(watermark_s));
-        let correct_s = judged.rule.correct_within_s;
-        let changed_from_s = changed_from_s.map(|changed_s| changed_s.max(watermark_s - correct_s));
-        let content = |start_s, end_s| judged.slice(&objective.indicator, start_s, end_s);
-        self.slices.advance(objective.method, from_s, watermark_s, changed_from_s, content);
-        self.slices.forget(objective.period.length_s(), correct_s, watermark_s);
-    }
+/// Judges the slices that are over, before the rule that counts them is.
+fn advance_slices(slices: &mut Slices, judged: Judged<'_>, progress: Progress, changed_from_s: Option<i64>) {
+    let Some(objective) = &judged.rule.objective else { return };
+    let Progress { watermark_s, .. } = progress;
+    // A group counts from its first event on.
+    let from_s = judged.since.whole_s.max(judged.first_second().unwrap_or(watermark_s));
+    let correct_s = judged.rule.correct_within_s;
+    let changed_from_s = changed_from_s.map(|changed_s| changed_s.max(watermark_s - correct_s));
+    let content = |start_s, end_s| judged.slice(&objective.indicator, start_s, end_s);
+    slices.advance(objective.method, from_s, watermark_s, changed_from_s, content);
+    slices.forget(objective.period.length_s(), correct_s, watermark_s);
 }
 
 /// Tells the hours that are over by `watermark_s`, and again those that changed.

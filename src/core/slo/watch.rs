@@ -77,10 +77,10 @@ impl Corrected {
         Corrected { watermark_s: progress.watermark_s, log_s }
     }
 
-    /// Whether by `now` it is time again. `shard` shifts the seconds at which a trickle is taken in, so that the shards of
-    /// a process do not all judge again in the same one.
-    pub fn is_due(self, now: Corrected, shard: u32) -> bool {
-        let turn = |at: Corrected| (at.log_s + i64::from(shard)).div_euclid(CORRECT_EVERY_S);
+    /// Whether by `now` it is time again. `shift_s` shifts the seconds at which a trickle is taken in, so that not all that
+    /// a process has is judged again in the same one: breaches wait meanwhile.
+    pub fn is_due(self, now: Corrected, shift_s: u32) -> bool {
+        let turn = |at: Corrected| (at.log_s + i64::from(shift_s)).div_euclid(CORRECT_EVERY_S);
         now.watermark_s - self.watermark_s >= CORRECT_EVERY_EVENT_S || turn(now) != turn(self)
     }
 }
