@@ -27,7 +27,8 @@ use support::{Deployment, Settings};
 const SERVICES: [&str; 6] = ["prices-api", "predictions-api", "auth", "web", "trades-api", "alerts-api"];
 /// Every so many seconds each service fails for half as long.
 const SPIKE_EVERY_S: u64 = 20;
-const WARM_UP_S: u64 = 15;
+/// The broker compiles its own code meanwhile.
+const WARM_UP_S: u64 = 60;
 const PARTITIONS: u32 = 12;
 /// How often one event crosses the COUNT's line. It is never a divisor of a second, so that every part of one is hit.
 const TRIP_EVERY: Duration = Duration::from_millis(530);

@@ -26,6 +26,9 @@ pub struct Fold {
     /// Packed (projection, pane, key) -> what is pending for it. Sorted before anything leaves.
     pending: HashMap<Box<[u8]>, Pending>,
     events: u64,
+    /// Whether an event that may cross a line at once is pending, and whether the flush before had one.
+    grown: bool,
+    grew: bool,
     /// How far watched groups are behind: projection, second and samples.
     lags: Vec<(u16, i64, Vec<LagSample>)>,
     scratch: Vec<u8>,
@@ -98,6 +101,8 @@ impl Fold {
             partitions: BTreeMap::new(),
             pending: HashMap::new(),
             events: 0,
+            grown: false,
+            grew: false,
             lags: Vec::new(),
             scratch: Vec::new(),
             address: Vec::new(),
@@ -130,6 +135,7 @@ impl Fold {
         self.partitions.clear();
         self.pending.clear();
         self.events = 0;
+        self.grown = false;
         self.lags.clear();
     }
 
@@ -197,7 +203,8 @@ impl Fold {
                     }
                 }
                 (DeltaBody::Cells(delta), Body::Cells(cells)) => {
-                    count_event(delta, cells, event, position, at_us);
+                    let cell = count_event(delta, cells, event, position, at_us);
+                    self.grown |= cells.growing.has(cell);
                 }
                 (DeltaBody::Hour(_) | DeltaBody::Cells(_) | DeltaBody::Lag(_), _) => {}
             }
@@ -250,6 +257,12 @@ impl Fold {
         (self.pending.len(), self.events)
     }
 
+    /// Whether what is pending should not wait: it may cross a line at once, and comes so seldom that flushes for its
+    /// sake cost little.
+    pub fn is_urgent(&self) -> bool {
+        self.grown && !self.grew
+    }
+
     pub fn partitions(&self) -> impl Iterator<Item = PartitionId> {
         self.partitions.keys().copied()
     }
@@ -274,6 +287,7 @@ impl Fold {
             deltas[pending.shard as usize].push(delta);
         }
         self.events = 0;
+        self.grew = std::mem::take(&mut self.grown);
         if every_clock {
             self.tell_lags(&mut deltas);
             self.announce_ungrouped(&mut deltas);
@@ -416,7 +430,8 @@ fn empty_body(plan: &Plan, projection: usize) -> DeltaBody {
     }
 }
 
-fn count_event(delta: &mut CellsDelta, cells: &Cells, event: &Event, position: Position, at_us: i64) {
+/// Gives the cell it counts in.
+fn count_event(delta: &mut CellsDelta, cells: &Cells, event: &Event, position: Position, at_us: i64) -> u16 {
     let (age_us, second) = (age_us(position.timestamp_us, at_us), second_of(at_us));
     let cell = cell_of(&cells.atoms, event, age_us);
     add_cell(&mut delta.cells, cell, 1);
@@ -443,6 +458,7 @@ fn count_event(delta: &mut CellsDelta, cells: &Cells, event: &Event, position: P
             }
         }
     }
+    cell
 }
 
 /// Adds to a list of cells that stays sorted; a key rarely has more than a handful.

@@ -62,6 +62,8 @@ pub struct Cells {
     pub measured: Vec<Measured>,
     /// Cells that some rule blames: their events are worth a look.
     pub notable: CellSet,
+    /// Cells that some rule counts whose number only grows: their events may cross its line at once.
+    pub growing: CellSet,
     /// The field that names an event elsewhere.
     pub trace_id: Option<Slot>,
 }
@@ -335,6 +337,9 @@ fn watch(rules: &Rules, rule: &AlertRule, homes: &[usize], projections: &mut Vec
         let measured = shown_value(&rule.kind).map(|what| measure(cells, source, what, &feed.filter));
         let tallies = Tallies::of(rule, feed, &cells.atoms);
         note(cells, rule, feed, &tallies, measured);
+        if rule.only_grows() {
+            cells.growing.add(&tallies.total);
+        }
         cells.trace_id = source.fields.iter().position(|field| field.name == "trace_id");
         feeds.push(WatchedFeed { projection: at, tallies, measured });
     }

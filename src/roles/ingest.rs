@@ -346,11 +346,15 @@ impl Ingest {
         }
     }
 
-    /// Under lag a flush waits until its deltas are worth it; otherwise it comes on time.
+    /// Under lag a flush waits until its deltas are worth it; otherwise it comes on time, or at once for what may cross a
+    /// line.
     fn flush_is_due(&self, since: Duration) -> bool {
         let intervals = &self.context.settings.intervals;
         let (deltas, events) = self.fold.pending();
         if deltas >= self.context.settings.limits.deltas || self.dead_letters.is_full() {
+            return true;
+        }
+        if self.fold.is_urgent() && self.lag <= self.usual {
             return true;
         }
         // What came in since the broker was last asked is no backlog.

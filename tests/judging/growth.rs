@@ -1,6 +1,6 @@
 //! What only grows is told with the event that crosses the line, however much of its second is left.
 
-use plimsoll::core::alert::{RuleKind, Side};
+use plimsoll::core::alert::{Feed, RuleKind, Side};
 use plimsoll::core::expr::Condition;
 
 use crate::world::{BILLION, World, feed, level, rule, status_at_least};
@@ -53,4 +53,23 @@ fn a_count_over_two_sources_opens_within_the_second() {
     world.requests(1, 200, 1);
     world.flush_within();
     assert_eq!(world.told("test/count"), [("OPENED", "critical".to_owned(), 2)]);
+}
+
+#[test]
+fn what_may_cross_a_line_at_once_is_urgent_while_it_is_rare() {
+    let failures = Feed { filter: status_at_least(500), ..feed("request-log", Condition::True) };
+    let mut world =
+        World::new(vec![rule("count", RuleKind::Count, vec![failures], level(Side::Above, 0, 10))]);
+    world.requests(0, 200, 1);
+    assert!(!world.is_urgent(), "it counts nowhere");
+    world.requests(0, 500, 1);
+    assert!(world.is_urgent());
+    world.flush_within();
+    world.requests(0, 500, 1);
+    assert!(!world.is_urgent(), "the flush before had one");
+    world.flush_within();
+    world.requests(0, 200, 1);
+    world.flush_within();
+    world.requests(0, 500, 1);
+    assert!(world.is_urgent());
 }

@@ -124,6 +124,10 @@ impl World {
         self.flush(false, (START_S + self.now_s) * SECOND_US + SECOND_US / 2);
     }
 
+    pub fn is_urgent(&self) -> bool {
+        self.fold.is_urgent()
+    }
+
     fn flush(&mut self, every_clock: bool, log_time_us: i64) {
         let flush = self.fold.flush(every_clock);
         let deltas = flush.deltas.into_iter().flatten().collect();

@@ -3,6 +3,7 @@
 //! Which form that is shows nowhere outside: bytes and equality are those of the pairs.
 
 use std::fmt;
+use std::ops::BitOr;
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const PAIRS_MAX: usize = 400;
 /// Spans begin and end at multiples of this, so that they seldom grow.
 const GRAIN: usize = 128;
+const LANES: usize = 16;
 
 /// How often each index was counted, and how often all were.
 #[derive(Clone, Debug, Default)]
@@ -170,7 +172,7 @@ fn merged(left: &[(u16, u32)], right: &[(u16, u32)]) -> Option<Vec<(u16, u32)>> 
     (merged.len() <= PAIRS_MAX).then_some(merged)
 }
 
-impl<C: Copy + Default + Into<u64> + TryFrom<u64>> Span<C> {
+impl<C: Copy + Default + Into<u64> + TryFrom<u64> + BitOr<Output = C>> Span<C> {
     /// None when a count does not fit.
     fn of(pairs: impl Iterator<Item = (u16, u64)>) -> Option<Span<C>> {
         let mut span = Span { first: 0, counts: Vec::new() };
@@ -209,11 +211,17 @@ impl<C: Copy + Default + Into<u64> + TryFrom<u64>> Span<C> {
     }
 
     fn each(&self, mut each: impl FnMut(u16, u64)) {
-        for (index, &count) in (self.first..).zip(&self.counts) {
-            let count = count.into();
-            if count > 0 {
-                // It was put there as `u16`.
-                each(index as u16, count);
+        // Most of a span is empty, and found to be so several counts at a time.
+        for (first, counts) in (self.first..).step_by(LANES).zip(self.counts.chunks(LANES)) {
+            if counts.iter().fold(C::default(), |any, &count| any | count).into() == 0 {
+                continue;
+            }
+            for (index, &count) in (first..).zip(counts) {
+                let count = count.into();
+                if count > 0 {
+                    // It was put there as `u16`.
+                    each(index as u16, count);
+                }
             }
         }
     }
