@@ -304,10 +304,8 @@ impl Evaluate {
         let component = Component::Evaluate(self.worker);
         let committed = super::patiently(&self.context, component, || reader.committed(&owned, ASK))?;
         for (partition, committed) in committed {
-            if let Some(slot) = self.slots.get_mut(&partition.partition)
-                && committed.is_some_and(|committed| committed.next >= slot.commits())
-            {
-                slot.committed();
+            if let (Some(slot), Some(committed)) = (self.slots.get_mut(&partition.partition), committed) {
+                slot.found_at(committed.next);
             }
         }
         Ok(())

@@ -216,6 +216,14 @@ impl ShardSlot {
         &self.shard
     }
 
+    /// The group stands at `next` after a transaction of which nobody said what became of it. That tells only where an
+    /// offset was to move; part of a checkpoint alone is written again, which changes nothing.
+    pub fn found_at(&mut self, next: i64) {
+        if self.commits() != self.committed && next >= self.commits() {
+            self.committed();
+        }
+    }
+
     /// What was pending is committed.
     pub fn committed(&mut self) {
         self.committed = self.commits();

@@ -1,8 +1,10 @@
 //! Evaluate around the real shard, its checkpoints and its restore: what fails is said again, as long as it is ours.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use plimsoll::core::partial::LogRecord;
 use plimsoll::core::shard::checkpoint::Restore;
 use plimsoll::roles::shard_slot::ShardSlot;
 use plimsoll::wire::partial;
@@ -11,7 +13,7 @@ use super::broker::{Committed, Payload, Place, Refusal, Topic};
 use super::bug::Bug;
 use super::group::{Heard, Role};
 use super::process::{Answer, Life, Membership, Outside, Step, Turn};
-use super::rules::{OPTIONS, SETTINGS};
+use super::rules::{OPTIONS, PLAN, SETTINGS};
 
 pub struct Evaluate {
     slots: BTreeMap<i32, ShardSlot>,
@@ -276,11 +278,31 @@ impl Evaluate {
         let Ok(committed) = committed else { return };
         self.in_doubt = false;
         for (partition, committed) in committed {
-            if let Some(slot) = self.slots.get_mut(&partition)
-                && committed.is_some_and(|committed| committed.next >= slot.commits())
-            {
-                slot.committed();
+            if let (Some(slot), Some(committed)) = (self.slots.get_mut(&partition), committed) {
+                slot.found_at(committed.next);
             }
         }
     }
+}
+
+#[test]
+fn part_of_a_checkpoint_in_doubt_is_written_again() {
+    let now = Instant::now();
+    let mut slot =
+        ShardSlot::new(0, Restore::default().finish(0, OPTIONS).unwrap(), None, OPTIONS, now).unwrap();
+    let apply = |slot: &mut ShardSlot, offset| {
+        let record = LogRecord::Spec { version: offset, rules: Arc::clone(&PLAN.rules) };
+        slot.apply(&SETTINGS, offset, record, 0).unwrap();
+    };
+    apply(&mut slot, 0);
+    slot.committed();
+    assert!(slot.checkpoint_if_due(Duration::ZERO, now).unwrap());
+    slot.cut_slice(usize::MAX).unwrap();
+    slot.found_at(1);
+    assert!(slot.is_pending(), "the offset stands where it stood before");
+    apply(&mut slot, 1);
+    slot.found_at(1);
+    assert!(slot.is_pending(), "the offset did not move");
+    slot.found_at(2);
+    assert!(!slot.is_pending());
 }

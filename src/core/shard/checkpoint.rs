@@ -180,32 +180,33 @@ impl Checkpointer {
             size += record.key.len() + record.value.as_ref().map_or(0, Vec::len);
             slice.push(record);
         }
+        if self.graves.is_empty()
+            && let Some(writing) = self.writing.take_if(|writing| writing.queue.is_empty())
+        {
+            slice.push(writing.cycle);
+            self.graves = writing.graves;
+        }
         Ok(slice)
     }
 
-    /// Old tombstones, then the cycle, then the record that makes it whole.
+    /// Old tombstones, then all of a cycle but the record that makes it whole.
     fn next_record(&mut self) -> Result<Option<ChangelogRecord>, postcard::Error> {
         if let Some(grave) = self.graves.pop_front() {
             return Ok(Some(grave));
         }
-        let Some(mut writing) = self.writing.take() else { return Ok(None) };
-        let record = match writing.queue.pop_front() {
-            Some(Piece::Record(record)) => record,
-            Some(Piece::Group(entry, group)) => {
-                let body = postcard::to_stdvec(&*group)?;
-                let mut records = self.records(entry, &body, writing.number)?.into_iter();
-                // An entry has at least one record.
-                let Some(first) = records.next() else { return Ok(None) };
-                records.rev().for_each(|record| writing.queue.push_front(Piece::Record(record)));
-                first
-            }
-            None => {
-                self.graves = writing.graves;
-                return Ok(Some(writing.cycle));
-            }
+        let Some(writing) = &mut self.writing else { return Ok(None) };
+        let (entry, group, number) = match writing.queue.pop_front() {
+            None => return Ok(None),
+            Some(Piece::Record(record)) => return Ok(Some(record)),
+            Some(Piece::Group(entry, group)) => (entry, group, writing.number),
         };
-        self.writing = Some(writing);
-        Ok(Some(record))
+        let body = postcard::to_stdvec(&*group)?;
+        let mut records = self.records(entry, &body, number)?.into_iter();
+        let first = records.next();
+        if let Some(writing) = &mut self.writing {
+            records.rev().for_each(|record| writing.queue.push_front(Piece::Record(record)));
+        }
+        Ok(first)
     }
 
     /// Whether a slice is waiting to be written.
