@@ -95,10 +95,8 @@ impl Shard {
             let resolution = resolution_of(plan, at);
             match self.counts.get_mut(&projection.id) {
                 None => {
-                    self.counts.insert(
-                        projection.id,
-                        Counts::new(resolution, self.id.wrapping_add(projection.id as u32)),
-                    );
+                    let shift_s = self.id.wrapping_add(projection.id as u32);
+                    self.counts.insert(projection.id, Counts::new(resolution, shift_s));
                 }
                 Some(counts) => {
                     let old = before.and_then(|b| {
