@@ -64,7 +64,7 @@ impl Node {
     pub fn start(&mut self) -> Result<(), LocalError> {
         let log_path = self.log_path();
         let log = File::create(&log_path).map_err(LocalError::io("creating", &log_path))?;
-        // As Kafka's own start script has it: other collectors stop it for a quarter of a second now and then.
+        // As Kafka's own start script has it: the serial one stops it for a quarter of a second now and then.
         let collector = ["-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35"];
         let mut command = self.java(&collector, "kafka.Kafka");
         command.arg(self.properties_path());
