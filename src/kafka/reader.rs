@@ -1,6 +1,7 @@
 //! A member of a consumer group that starts exactly where it is told.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata, RebalanceProtocol};
@@ -57,7 +58,7 @@ pub enum ReaderEvent {
 /// What a transaction must know of a member of a group.
 pub struct GroupMetadata {
     pub(super) group: String,
-    pub(super) metadata: ConsumerGroupMetadata,
+    pub(super) metadata: Arc<ConsumerGroupMetadata>,
 }
 
 /// One group consumer on one thread.
@@ -435,7 +436,7 @@ impl GroupReader {
             action: "reading the group's metadata".to_owned(),
             reason: "the client gave none".to_owned(),
         })?;
-        Ok(GroupMetadata { group: self.group.clone(), metadata })
+        Ok(GroupMetadata { group: self.group.clone(), metadata: Arc::new(metadata) })
     }
 
     /// Partitions assigned now.

@@ -1,12 +1,14 @@
 //! Records and offsets in one transaction.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rdkafka::TopicPartitionList;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
 
 use super::connection::RECORD_MAX_BYTES;
 use super::deliveries::{Deliveries, Failure};
@@ -42,6 +44,8 @@ pub struct TransactionalWriter {
 const DRAIN_STEP: Duration = Duration::from_micros(500);
 /// One attempt of a call that talks to the coordinator.
 const ATTEMPT: Duration = Duration::from_secs(5);
+/// A call that has not come back by then, which its own limit should have ended, never will.
+const HUNG_AFTER: Duration = Duration::from_secs(8);
 /// After so long without an answer the outcome of a call is reported as unknown.
 const OUTCOME_LIMIT: Duration = Duration::from_secs(30);
 
@@ -185,13 +189,37 @@ impl TransactionalWriter {
         let deadline = Instant::now() + OUTCOME_LIMIT;
         // Offsets first: their round trip overlaps with the records' own.
         loop {
-            match self.producer()?.send_offsets_to_transaction(&list, &group.metadata, ATTEMPT) {
+            match self.send_offsets(&list, group)? {
                 Ok(()) => break,
                 Err(error) if is_retriable(&error) && Instant::now() < deadline => {}
                 Err(error) => return Err(self.offsets_refused(error, offsets, group)),
             }
         }
         self.finish(deadline)
+    }
+
+    /// One attempt, on a thread of its own: librdkafka may wait for ever for a group's coordinator that is gone, whatever
+    /// the limit it was given (confluentinc/librdkafka #5456, #5511). Such a thread keeps the old client until it is woken;
+    /// the transaction is lost, as it was never ended, and a new client fences what is left of it.
+    fn send_offsets(
+        &mut self,
+        list: &TopicPartitionList,
+        group: &GroupMetadata,
+    ) -> Result<Result<(), ClientError>, CommitError> {
+        let producer = self.producer()?.clone();
+        let (list, metadata) = (list.clone(), Arc::clone(&group.metadata));
+        let sent = within(HUNG_AFTER, "offsets", move || {
+            // The client goes with the closure, before the answer: the writer's own is the last one.
+            producer.send_offsets_to_transaction(&list, &metadata, ATTEMPT)
+        });
+        sent.ok_or_else(|| {
+            if let Some(producer) = self.producer.take() {
+                // Its memory is wanted for the next one.
+                producer.purge(PurgeConfig::default().queue().inflight());
+            }
+            let reason = format!("sending offsets did not come back within {HUNG_AFTER:?}");
+            CommitError::Unavailable { in_doubt: false, reason }
+        })
     }
 
     /// librdkafka does not say of which group the offsets were, nor always of which topics.
@@ -384,6 +412,22 @@ impl TransactionalWriter {
     }
 }
 
+/// What `work` gives, done on a thread called `name`; None when it takes longer than `limit` and is left to itself, or when
+/// there is no thread for it.
+fn within<T: Send + 'static>(
+    limit: Duration,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let answer = move || {
+        // Nobody listens any more to one that comes too late.
+        let _ = sender.send(work());
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(answer).ok()?;
+    receiver.recv_timeout(limit).ok()
+}
+
 /// The code behind librdkafka's general "fatal".
 fn fatal_code(producer: &ThreadedProducer<Deliveries>, error: &RDKafkaError) -> Code {
     match error.code() {
@@ -408,4 +452,18 @@ fn is_fence(code: Code) -> bool {
             | Code::UnknownProducerId
             | Code::OutOfOrderSequenceNumber
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_call_that_hangs() {
+        let (hold, held) = mpsc::channel::<()>();
+        let hangs = move || held.recv();
+        assert!(within(Duration::from_millis(20), "test", hangs).is_none());
+        drop(hold);
+        assert_eq!(within(Duration::from_secs(10), "test", || 7), Some(7));
+    }
 }
