@@ -37,6 +37,14 @@ struct Span<C> {
     counts: Vec<C>,
 }
 
+/// Counts as they lie in memory, for whoever takes many at a time. A span begins at the index that comes with it.
+pub enum Stretch<'a> {
+    Pairs(&'a [(u16, u32)]),
+    Narrow(usize, &'a [u16]),
+    Middle(usize, &'a [u32]),
+    Wide(usize, &'a [u64]),
+}
+
 impl Counts {
     pub fn is_empty(&self) -> bool {
         self.total == 0
@@ -78,6 +86,15 @@ impl Counts {
             Form::Narrow(span) => span.each(each),
             Form::Middle(span) => span.each(each),
             Form::Wide(span) => span.each(each),
+        }
+    }
+
+    pub fn stretch(&self) -> Stretch<'_> {
+        match &self.form {
+            Form::Pairs(pairs) => Stretch::Pairs(pairs),
+            Form::Narrow(span) => Stretch::Narrow(span.first, &span.counts),
+            Form::Middle(span) => Stretch::Middle(span.first, &span.counts),
+            Form::Wide(span) => Stretch::Wide(span.first, &span.counts),
         }
     }
 
