@@ -40,8 +40,19 @@ const MAY_USE: [(&str, &[&str]); 6] = [
 const VERIFY_KNOWS_OF_CORE: [&str; 3] = ["expr", "source", "time"];
 
 /// Crates that compute and do nothing else. `core` may use these of `[dependencies]`.
-const PURE_CRATES: [&str; 9] =
-    ["base64", "fastmurmur3", "jiff", "postcard", "serde", "serde_json", "sha2", "thiserror", "xxhash_rust"];
+const PURE_CRATES: [&str; 11] = [
+    "base64",
+    "fastmurmur3",
+    "foldhash",
+    "itoa",
+    "jiff",
+    "postcard",
+    "serde",
+    "serde_json",
+    "sha2",
+    "thiserror",
+    "xxhash_rust",
+];
 
 /// What `core` must not name, and where that belongs instead.
 const NOT_IN_CORE: [(&[&str], &str); 12] = [

@@ -87,8 +87,9 @@ pub struct Limits {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intervals {
+    /// From when something can be judged to the flush that tells it, and the least between two flushes.
     pub flush: Duration,
-    /// The longest a flush waits for its deltas to fill under lag.
+    /// The longest anything waits for its flush; under lag, also for its deltas to fill.
     pub flush_max: Duration,
     /// Ingest writes every clock at least this often.
     pub clock: Duration,

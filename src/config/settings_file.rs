@@ -96,7 +96,7 @@ pub fn default_settings(surroundings: &Surroundings) -> Settings {
             flush: ms(50),
             flush_max: ms(1_000),
             clock: ms(1_000),
-            commit: ms(100),
+            commit: ms(500),
             checkpoint: ms(60_000),
             provisional: ms(300_000),
             heartbeat: ms(10_000),

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+
 use super::aggregate::{Measure, Position, age_us};
 use super::event::{Event, Invalid, Reason, Value as EventValue};
 use super::exemplar::{Exemplar, add_exemplar};
@@ -24,14 +26,12 @@ pub struct Fold {
     shards: u32,
     partitions: BTreeMap<PartitionId, Partition>,
     /// Packed (projection, pane, key) -> what is pending for it. Sorted before anything leaves.
-    pending: HashMap<Box<[u8]>, Pending>,
+    pending: HashMap<Box<[u8]>, Pending, RandomState>,
     events: u64,
-    /// Whether an event that may cross a line at once is pending, and whether the flush before had one.
     grown: bool,
-    grew: bool,
+    turned: bool,
     /// How far watched groups are behind: projection, second and samples.
     lags: Vec<(u16, i64, Vec<LagSample>)>,
-    scratch: Vec<u8>,
     address: Vec<u8>,
 }
 
@@ -99,12 +99,11 @@ impl Fold {
             plan,
             shards,
             partitions: BTreeMap::new(),
-            pending: HashMap::new(),
+            pending: HashMap::default(),
             events: 0,
             grown: false,
-            grew: false,
+            turned: false,
             lags: Vec::new(),
-            scratch: Vec::new(),
             address: Vec::new(),
         }
     }
@@ -135,7 +134,7 @@ impl Fold {
         self.partitions.clear();
         self.pending.clear();
         self.events = 0;
-        self.grown = false;
+        (self.grown, self.turned) = (false, false);
         self.lags.clear();
     }
 
@@ -171,6 +170,7 @@ impl Fold {
             }
         };
         partition.late += u64::from(folded.late);
+        self.turned |= newest_us.is_none_or(|newest_us| second_of(newest_us) < second_of(at_us));
         partition.max_event_us = partition.max_event_us.max(Some(at_us));
         partition.min_event_us = Some(partition.min_event_us.map_or(at_us, |min_us| min_us.min(at_us)));
         debug_assert_eq!(partition.shard_events.len(), shards);
@@ -183,14 +183,17 @@ impl Fold {
                 Body::Cells(_) => second_of(at_us),
                 Body::Lag(_) => continue,
             };
-            pack(event, &projection.by, &mut self.scratch);
-            address(&mut self.address, at as u16, pane, &self.scratch);
-            if !self.pending.contains_key(self.address.as_slice()) {
-                let shard = Key::shard(&self.scratch, projection.spread, self.shards);
-                let body = empty_body(&plan, at);
-                self.pending.insert(self.address.as_slice().into(), Pending { shard, body });
-            }
-            let Some(pending) = self.pending.get_mut(self.address.as_slice()) else { continue };
+            address(&mut self.address, at as u16, pane);
+            pack(event, &projection.by, &mut self.address);
+            let pending = match self.pending.get_mut(self.address.as_slice()) {
+                Some(pending) => pending,
+                None => {
+                    let (_, _, key) = parse_address(&self.address);
+                    let shard = Key::shard(key, projection.spread, self.shards);
+                    let pending = Pending { shard, body: empty_body(&plan, at) };
+                    self.pending.entry(self.address.as_slice().into()).or_insert(pending)
+                }
+            };
             match (&mut pending.body, &projection.body) {
                 (DeltaBody::Hour(delta), Body::Hourly { rollup, .. }) => {
                     delta.events += 1;
@@ -257,10 +260,15 @@ impl Fold {
         (self.pending.len(), self.events)
     }
 
-    /// Whether what is pending should not wait: it may cross a line at once, and comes so seldom that flushes for its
-    /// sake cost little.
-    pub fn is_urgent(&self) -> bool {
-        self.grown && !self.grew
+    /// Whether an event is pending that may cross a line at once.
+    pub fn has_grown(&self) -> bool {
+        self.grown
+    }
+
+    /// Whether an event is pending that was the first of its second in a partition: the second before may be over, and
+    /// is judged as soon as the shards hear of it.
+    pub fn has_turned(&self) -> bool {
+        self.turned
     }
 
     pub fn partitions(&self) -> impl Iterator<Item = PartitionId> {
@@ -287,7 +295,7 @@ impl Fold {
             deltas[pending.shard as usize].push(delta);
         }
         self.events = 0;
-        self.grew = std::mem::take(&mut self.grown);
+        (self.grown, self.turned) = (false, false);
         if every_clock {
             self.tell_lags(&mut deltas);
             self.announce_ungrouped(&mut deltas);
@@ -469,12 +477,11 @@ pub fn add_cell(cells: &mut Vec<(u16, u64)>, cell: u16, count: u64) {
     }
 }
 
-/// Big-endian with the sign bit turned, so that bytes sort like the numbers.
-fn address(bytes: &mut Vec<u8>, projection: u16, pane: i64, key: &[u8]) {
+/// Begins an address, which ends with the key. Big-endian with the sign bit turned, so that bytes sort like the numbers.
+fn address(bytes: &mut Vec<u8>, projection: u16, pane: i64) {
     bytes.clear();
     bytes.extend_from_slice(&projection.to_be_bytes());
     bytes.extend_from_slice(&((pane as u64) ^ (1 << 63)).to_be_bytes());
-    bytes.extend_from_slice(key);
 }
 
 fn parse_address(bytes: &[u8]) -> (u16, i64, &[u8]) {

@@ -90,14 +90,13 @@ impl<'a> Iterator for Columns<'a> {
     }
 }
 
-/// Packs the values of `slots` into `packed`, which is cleared first. Absent is the empty text.
+/// Packs the values of `slots` behind what `packed` holds. Absent is the empty text.
 pub fn pack(event: &Event, slots: &[Slot], packed: &mut Vec<u8>) {
-    packed.clear();
     for &slot in slots {
         match event.value(slot) {
             Value::Absent => push_column(packed, ""),
             Value::Text(text) => push_column(packed, text),
-            Value::Number(number) => push_column(packed, &number.to_string()),
+            Value::Number(number) => push_column(packed, itoa::Buffer::new().format(number)),
         }
     }
 }
@@ -123,6 +122,17 @@ mod tests {
         let key = Key::from_columns(&columns);
         assert_eq!(key.columns().collect::<Vec<_>>(), columns);
         assert_eq!(Key::other(2).columns().collect::<Vec<_>>(), [OTHER, OTHER]);
+    }
+
+    #[test]
+    fn numbers_are_packed_as_their_texts() {
+        let mut event = Event::default();
+        event.clear(3);
+        event.set_number(0, i64::MIN);
+        event.set_number(2, 404);
+        let mut packed = vec![7];
+        pack(&event, &[2, 1, 0], &mut packed);
+        assert_eq!(Key::from_packed(&packed[1..]), Key::from_columns(&["404", "", &i64::MIN.to_string()]));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::backoff::Backoff;
 use super::dead_letters::DeadLetters;
 use super::lag::Trails;
+use super::pace::{Pace, Pending};
 use super::{Context, RoleError, wall_clock_us};
 use crate::core::aggregate::Position;
 use crate::core::event::{Event, Invalid, Reason};
@@ -31,9 +32,6 @@ const BATCH: usize = 10_000;
 const ASK: Duration = Duration::from_secs(10);
 /// Reading goes on without the answer: one partition without a leader must not hold up the others.
 const LOOK: Duration = Duration::from_secs(1);
-const SHORTEST_WAIT: Duration = Duration::from_millis(1);
-/// A flush under lag waits until a delta holds about so many events.
-const EVENTS_PER_DELTA: u64 = 8;
 /// Between two tries of a flush: most fail for a rebalance, which is over in a moment.
 const RETRY: Duration = Duration::from_millis(20);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
@@ -112,24 +110,23 @@ impl Ingest {
         let mut reader = self.context.join(Role::Ingest, self.worker, topics)?;
         let intervals = self.context.settings.intervals.clone();
         let component = Component::Ingest(self.worker);
-        let mut flushed = Instant::now();
+        let mut pace = Pace::new(intervals.flush, intervals.flush_max, Instant::now());
         let mut observed = Instant::now();
         while !self.context.stop.is_raised() && self.context.board.version() == self.plan.version {
             self.context.health.beat(component);
             while let Some(event) = reader.next_event()? {
                 self.rebalance(&mut reader, event)?;
             }
-            // A flush that waits for its deltas to fill must not spin.
-            let wait = intervals.flush.saturating_sub(flushed.elapsed()).max(SHORTEST_WAIT);
-            self.read(&mut reader, wait)?;
+            self.read(&mut reader, pace.wait(self.pending(), Instant::now()))?;
             let every_clock = observed.elapsed() >= intervals.clock;
             if every_clock {
                 observed = Instant::now();
                 self.observe(&reader)?;
                 self.tell_lags();
             }
-            if every_clock || self.flush_is_due(flushed.elapsed()) {
-                flushed = Instant::now();
+            let now = Instant::now();
+            if every_clock || self.is_full() || pace.is_due(self.pending(), now) {
+                pace.flushed(now);
                 self.flush(&mut reader, every_clock)?;
             }
         }
@@ -346,20 +343,20 @@ impl Ingest {
         }
     }
 
-    /// Under lag a flush waits until its deltas are worth it; otherwise it comes on time, or at once for what may cross a
-    /// line.
-    fn flush_is_due(&self, since: Duration) -> bool {
-        let intervals = &self.context.settings.intervals;
+    fn is_full(&self) -> bool {
+        self.fold.pending().0 >= self.context.settings.limits.deltas || self.dead_letters.is_full()
+    }
+
+    fn pending(&self) -> Pending {
         let (deltas, events) = self.fold.pending();
-        if deltas >= self.context.settings.limits.deltas || self.dead_letters.is_full() {
-            return true;
+        Pending {
+            deltas: deltas as u64,
+            events,
+            has_grown: self.fold.has_grown(),
+            has_turned: self.fold.has_turned(),
+            // What came in since the broker was last asked is no backlog.
+            is_behind: self.lag > self.usual,
         }
-        if self.fold.is_urgent() && self.lag <= self.usual {
-            return true;
-        }
-        // What came in since the broker was last asked is no backlog.
-        let thin = self.lag > self.usual && events < EVENTS_PER_DELTA * deltas as u64;
-        since >= if thin { intervals.flush_max } else { intervals.flush }
     }
 
     fn flush(&mut self, reader: &mut GroupReader, every_clock: bool) -> Result<(), RoleError> {

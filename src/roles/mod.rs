@@ -8,6 +8,7 @@ pub mod evaluate;
 pub mod ingest;
 pub mod lag;
 mod orphans;
+mod pace;
 mod restore;
 pub mod run;
 pub mod shard_slot;
@@ -131,7 +132,7 @@ impl RoleError {
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Rows are in no hurry, and Postgres prefers a few large statements.
-const STORE_GATHERS: Duration = Duration::from_millis(50);
+const STORE_GATHERS: Duration = Duration::from_millis(250);
 
 /// Asks again while the broker is away or a dead owner's transaction holds the answer back.
 fn patiently<T, E: Into<RoleError>>(
@@ -198,7 +199,7 @@ impl Context {
     ) -> Result<GroupReader, RoleError> {
         let (assignor, gather) = match role {
             // A part of what a flush waits anyway.
-            Role::Ingest => (Assignor::EagerRange, self.settings.intervals.flush / 4),
+            Role::Ingest => (Assignor::EagerRange, self.settings.intervals.flush / 2),
             Role::Store => (Assignor::EagerRange, STORE_GATHERS),
             // A subscriber is waiting.
             Role::Evaluate => (Assignor::CooperativeSticky, Duration::ZERO),

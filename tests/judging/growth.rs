@@ -56,20 +56,31 @@ fn a_count_over_two_sources_opens_within_the_second() {
 }
 
 #[test]
-fn what_may_cross_a_line_at_once_is_urgent_while_it_is_rare() {
+fn what_may_cross_a_line_at_once_is_known_until_it_is_told() {
     let failures = Feed { filter: status_at_least(500), ..feed("request-log", Condition::True) };
     let mut world =
         World::new(vec![rule("count", RuleKind::Count, vec![failures], level(Side::Above, 0, 10))]);
     world.requests(0, 200, 1);
-    assert!(!world.is_urgent(), "it counts nowhere");
+    assert!(!world.has_grown(), "it counts nowhere");
     world.requests(0, 500, 1);
-    assert!(world.is_urgent());
+    assert!(world.has_grown());
     world.flush_within();
-    world.requests(0, 500, 1);
-    assert!(!world.is_urgent(), "the flush before had one");
+    assert!(!world.has_grown());
+}
+
+/// Only the newest event of a partition ends a second there.
+#[test]
+fn a_second_is_over_with_the_first_event_of_the_next() {
+    let feeds = vec![feed("request-log", Condition::True)];
+    let mut world = World::new(vec![rule("count", RuleKind::Count, feeds, level(Side::Above, 0, 10))]);
+    world.requests(5, 200, 1);
+    assert!(world.has_turned(), "the first of all");
     world.flush_within();
-    world.requests(0, 200, 1);
+    world.requests(5, 200, 1);
+    world.requests(4, 200, 1);
+    assert!(!world.has_turned());
+    world.requests(6, 200, 1);
+    assert!(world.has_turned());
     world.flush_within();
-    world.requests(0, 500, 1);
-    assert!(world.is_urgent());
+    assert!(!world.has_turned());
 }

@@ -124,8 +124,12 @@ impl World {
         self.flush(false, (START_S + self.now_s) * SECOND_US + SECOND_US / 2);
     }
 
-    pub fn is_urgent(&self) -> bool {
-        self.fold.is_urgent()
+    pub fn has_grown(&self) -> bool {
+        self.fold.has_grown()
+    }
+
+    pub fn has_turned(&self) -> bool {
+        self.fold.has_turned()
     }
 
     fn flush(&mut self, every_clock: bool, log_time_us: i64) {

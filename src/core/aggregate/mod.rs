@@ -239,7 +239,7 @@ fn with_text(event: &Event, slot: Slot, use_text: impl FnOnce(Option<&str>)) {
     match event.value(slot) {
         Value::Absent => use_text(None),
         Value::Text(text) => use_text(Some(text)),
-        Value::Number(number) => use_text(Some(&number.to_string())),
+        Value::Number(number) => use_text(Some(itoa::Buffer::new().format(number))),
     }
 }
 

@@ -1,0 +1,125 @@
+//! When ingest flushes: as soon as it makes a difference, and not before.
+//!
+//! A flush is a transaction over all shards. Between two of them nothing new can be said but of what only grows, or when a
+//! second is over; so all other events wait for one of those. Under lag a flush waits until its deltas are worth it.
+
+use std::time::{Duration, Instant};
+
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+/// A flush under lag waits until a delta holds about so many events.
+const EVENTS_PER_DELTA: u64 = 8;
+
+pub struct Pace {
+    flush: Duration,
+    flush_max: Duration,
+    flushed: Instant,
+    /// Since when a second has been over of which the shards have not heard.
+    turned: Option<Instant>,
+}
+
+/// What waits for the next flush.
+#[derive(Clone, Copy, Debug)]
+pub struct Pending {
+    pub deltas: u64,
+    pub events: u64,
+    pub has_grown: bool,
+    pub has_turned: bool,
+    /// More is waiting on the broker than usual.
+    pub is_behind: bool,
+}
+
+impl Pace {
+    pub fn new(flush: Duration, flush_max: Duration, now: Instant) -> Pace {
+        Pace { flush, flush_max, flushed: now, turned: None }
+    }
+
+    pub fn is_due(&mut self, pending: Pending, now: Instant) -> bool {
+        self.look(pending, now);
+        self.due(pending) <= now
+    }
+
+    /// How long a reader may wait for a record.
+    pub fn wait(&mut self, pending: Pending, now: Instant) -> Duration {
+        self.look(pending, now);
+        self.due(pending).saturating_duration_since(now).clamp(SHORTEST_WAIT, self.flush.max(SHORTEST_WAIT))
+    }
+
+    pub fn flushed(&mut self, now: Instant) {
+        (self.flushed, self.turned) = (now, None);
+    }
+
+    fn look(&mut self, pending: Pending, now: Instant) {
+        if pending.has_turned {
+            self.turned.get_or_insert(now);
+        }
+    }
+
+    fn due(&self, pending: Pending) -> Instant {
+        let soonest = self.flushed + self.flush;
+        if pending.is_behind {
+            let is_thin = pending.events < EVENTS_PER_DELTA * pending.deltas;
+            return if is_thin { self.flushed + self.flush_max } else { soonest };
+        }
+        if pending.has_grown {
+            return soonest;
+        }
+        // Other partitions are about to end the second too.
+        let turned = self.turned.map(|turned| turned + self.flush);
+        turned.unwrap_or(self.flushed + self.flush_max).max(soonest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLUSH: Duration = Duration::from_millis(50);
+    const FLUSH_MAX: Duration = Duration::from_secs(1);
+    const NOTHING: Pending =
+        Pending { deltas: 10, events: 1_000, has_grown: false, has_turned: false, is_behind: false };
+
+    /// Milliseconds after the last flush at which `pending`, seen at `seen_ms`, is flushed.
+    fn due_ms(pending: Pending, seen_ms: u64) -> u64 {
+        let began = Instant::now();
+        let mut pace = Pace::new(FLUSH, FLUSH_MAX, began);
+        let at = |ms| began + Duration::from_millis(ms);
+        (seen_ms..=5_000).find(|&ms| pace.is_due(pending, at(ms))).unwrap()
+    }
+
+    #[test]
+    fn what_cannot_be_judged_yet_waits() {
+        assert_eq!(due_ms(NOTHING, 0), 1_000);
+    }
+
+    #[test]
+    fn what_only_grows_goes_at_once_but_not_more_often_than_flushes_come() {
+        let grown = Pending { has_grown: true, ..NOTHING };
+        assert_eq!((due_ms(grown, 10), due_ms(grown, 300)), (50, 300));
+    }
+
+    #[test]
+    fn a_second_that_is_over_waits_for_the_other_partitions() {
+        let turned = Pending { has_turned: true, ..NOTHING };
+        assert_eq!((due_ms(turned, 0), due_ms(turned, 300)), (50, 350));
+    }
+
+    #[test]
+    fn under_lag_a_flush_waits_for_full_deltas() {
+        let behind = Pending { is_behind: true, has_turned: true, has_grown: true, ..NOTHING };
+        assert_eq!((due_ms(behind, 0), due_ms(Pending { events: 79, ..behind }, 0)), (50, 1_000));
+    }
+
+    #[test]
+    fn a_flush_begins_anew() {
+        let began = Instant::now();
+        let mut pace = Pace::new(FLUSH, FLUSH_MAX, began);
+        let at = |ms| began + Duration::from_millis(ms);
+        assert_eq!(pace.wait(NOTHING, at(0)), FLUSH, "groups and clocks are looked at meanwhile");
+        assert!(!pace.is_due(Pending { has_turned: true, ..NOTHING }, at(60)));
+        assert!(pace.is_due(NOTHING, at(110)), "the second stays over");
+        pace.flushed(at(110));
+        assert!(!pace.is_due(NOTHING, at(1_109)));
+        assert!(pace.is_due(NOTHING, at(1_110)));
+        assert_eq!(pace.wait(NOTHING, at(1_110)), SHORTEST_WAIT, "it must not spin");
+    }
+}
