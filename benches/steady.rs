@@ -6,6 +6,7 @@
 //! every record is due at its own time. Events come out of order, so which of them it was that crossed a RATIO's line is
 //! found out afterwards, from the topic.
 
+mod measure;
 #[path = "../tests/oracle/mod.rs"]
 mod oracle;
 #[path = "../tests/support/mod.rs"]
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use measure::{cpu_s, number, peak_kib, total, worst};
 use plimsoll::core::time::rfc3339;
 use plimsoll::kafka::child::BoundChild;
 use plimsoll::kafka::{Connection, Follower, PlainProducer, TopicPartition};
@@ -137,10 +139,6 @@ impl Latencies {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
 #[expect(
     clippy::disallowed_methods,
     reason = "a measurement against event times, which are wall clock times"
@@ -150,7 +148,8 @@ fn wall_s() -> f64 {
 }
 
 fn main() {
-    let (seconds, rate) = (number("PLIMSOLL_BENCH_SECONDS", 300), number("PLIMSOLL_BENCH_RATE", 7_000));
+    let (seconds, rate) =
+        (number("PLIMSOLL_BENCH_SECONDS", 300) as u64, number("PLIMSOLL_BENCH_RATE", 7_000) as u64);
     let settings = Settings { internal_partitions: 12, workers: 1, more: "" };
     let deployment = Deployment::start(PARTITIONS, &settings);
     fs::write(deployment.folder().join("alerts/bench.yaml"), RULES).unwrap();
@@ -176,7 +175,7 @@ fn main() {
     }
     let cpu = (cpu_s(replica.pid()) - cpu_began) / began.elapsed().as_secs_f64();
     let (_, metrics) = replica.get("/metrics");
-    let peak_kib = status(replica.pid(), "VmHWM:");
+    let peak_kib = peak_kib(replica.pid());
     stop.store(true, Ordering::Release);
     subscriber.join().unwrap();
     trips.join().unwrap();
@@ -319,30 +318,4 @@ fn subscribe(
             std::thread::sleep(Duration::from_millis(1));
         }
     })
-}
-
-fn samples<'a>(metrics: &'a str, name: &'a str) -> impl Iterator<Item = f64> + 'a {
-    let of_name = move |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
-    metrics.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse().ok())
-}
-
-fn worst(metrics: &str, name: &str) -> f64 {
-    samples(metrics, name).fold(0.0, f64::max)
-}
-
-fn total(metrics: &str, name: &str) -> f64 {
-    samples(metrics, name).fold(0.0, |sum, sample| sum + sample)
-}
-
-/// User and system time of a process, in seconds; the kernel counts in hundredths.
-fn cpu_s(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
-}
-
-fn status(pid: u32, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

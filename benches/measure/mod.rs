@@ -15,9 +15,33 @@ pub fn number(name: &str, default: i64) -> i64 {
 
 /// CPU seconds of all child processes that have ended.
 pub fn children_s() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    ticks_s("self", 13)
+}
+
+/// User and system time of a process, in seconds.
+pub fn cpu_s(pid: u32) -> f64 {
+    ticks_s(&pid.to_string(), 11)
+}
+
+/// Sum of a figure of `/proc/<pid>/stat` and the one after it, counted behind the name.
+fn ticks_s(pid: &str, at: usize) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    fields[13..15].iter().map(|field| field.parse::<f64>().unwrap()).sum::<f64>() / TICKS
+    fields[at..at + 2].iter().map(|field| field.parse::<f64>().unwrap()).sum::<f64>() / TICKS
+}
+
+/// Values of a metric, whatever its labels.
+fn samples<'a>(metrics: &'a str, name: &'a str) -> impl Iterator<Item = f64> + 'a {
+    let of_name = move |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    metrics.lines().filter(of_name).filter_map(|line| line.rsplit(' ').next()?.parse().ok())
+}
+
+pub fn worst(metrics: &str, name: &str) -> f64 {
+    samples(metrics, name).fold(0.0, f64::max)
+}
+
+pub fn total(metrics: &str, name: &str) -> f64 {
+    samples(metrics, name).fold(0.0, |sum, sample| sum + sample)
 }
 
 /// Most memory a process has had so far; 0 once it is gone.
