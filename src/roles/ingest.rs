@@ -32,6 +32,8 @@ const BATCH: usize = 10_000;
 const ASK: Duration = Duration::from_secs(10);
 /// Reading goes on without the answer: one partition without a leader must not hold up the others.
 const LOOK: Duration = Duration::from_secs(1);
+/// A partition that the group hands out is known to every broker after this.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 /// Between two tries of a flush: most fail for a rebalance, which is over in a moment.
 const RETRY: Duration = Duration::from_millis(20);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
@@ -210,9 +212,22 @@ impl Ingest {
         super::patiently(&self.context, Component::Ingest(self.worker), || reader.committed(partitions, ASK))
     }
 
+    /// Waits a while for partitions that were just added: not every broker may have heard of them yet.
     fn earliest(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, RoleError> {
         let ask = || self.admin.offsets(partitions, EndOf::Earliest, ASK);
-        super::patiently(&self.context, Component::Ingest(self.worker), ask)
+        let (began, mut backoff) = (Instant::now(), Backoff::new(RETRY, LONGEST_RETRY));
+        let stop = &self.context.stop;
+        loop {
+            match super::patiently(&self.context, Component::Ingest(self.worker), ask) {
+                Err(RoleError::Kafka(KafkaError::UnknownTopic { what }))
+                    if began.elapsed() < KNOWN_WITHIN && !stop.is_raised() =>
+                {
+                    tracing::debug!(what, "a broker does not know it yet");
+                    backoff.wait(stop);
+                }
+                answer => return answer,
+            }
+        }
     }
 
     fn identify(&self, partition: &TopicPartition) -> Option<(PartitionId, &TopicInfo)> {
