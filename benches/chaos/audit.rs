@@ -25,6 +25,8 @@ pub struct Findings {
     pub breaches: usize,
     pub episodes: usize,
     pub gaps: usize,
+    /// What `plimsoll verify` compared: hours that lost records are not among it.
+    pub verified: u64,
     pub wrong: Vec<String>,
 }
 
@@ -60,7 +62,28 @@ pub fn audit(trial: &mut Trial) -> Findings {
     }
     findings.wrong.extend(stored_breaches(trial, &story));
     findings.wrong.extend(story.wrong);
+    match verify(trial, ended_s) {
+        Ok(rows) => findings.verified = rows,
+        Err(problem) => findings.wrong.push(problem),
+    }
     findings
+}
+
+/// Rows that `plimsoll verify` found right.
+fn verify(trial: &Trial, ended_s: i64) -> Result<u64, String> {
+    let hour_s = ended_s - ended_s.rem_euclid(3_600);
+    let [from, to] = [hour_s - 3_600, hour_s + 3_600].map(|at_s| oracle::rfc3339(at_s * 1_000_000));
+    let said = trial.deployment.command(&["verify", "--format", "json", "--from", &from, "--to", &to]);
+    let text = String::from_utf8_lossy(&said.stdout);
+    if !said.status.success() {
+        return Err(format!(
+            "plimsoll verify: {}: {text}{}",
+            said.status,
+            String::from_utf8_lossy(&said.stderr)
+        ));
+    }
+    let report: serde_json::Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    report["rows"].as_u64().ok_or_else(|| format!("no rows in {text}"))
 }
 
 /// One topic at a time: the raw records of all would not fit into memory.
@@ -145,7 +168,7 @@ fn settle(trial: &mut Trial, truth: &Truth, until_s: i64) -> Result<(), String> 
             return Err(format!(
                 "after {LIMIT:?}: {found:?} events stored of {wanted:?}, {provisional} rows provisional, judged up to \
                  {judged_s:?} of {until_s}\n{}",
-                trial.fleet.tails()
+                trial.fleet.keep()
             ));
         }
         std::thread::sleep(STEP);

@@ -1,5 +1,6 @@
 //! The replicas: some do everything, some one stage. One that ends by itself is started again, as an orchestrator would.
 
+use std::fs;
 use std::time::Duration;
 
 use plimsoll::local::cluster::LocalCluster;
@@ -87,16 +88,23 @@ impl Fleet {
             let Some(replica) = &mut self.members[at].replica else { continue };
             let Some(status) = replica.exited() else { continue };
             let log = last_lines(&replica.log(), 60);
-            assert!(
-                status.code() != Some(BROKEN),
-                "{} says that an invariant broke\n{log}",
-                self.members[at].name
-            );
+            let name = &self.members[at].name;
+            assert!(status.code() != Some(BROKEN), "{name} says that an invariant broke\n{}", self.keep());
             let why = log.lines().rev().find(|line| line.contains("ERROR") || line.contains("error:"));
             self.ended.push(format!("{} {status}: {}", self.members[at].name, why.unwrap_or("no word")));
             self.members[at].replica = None;
             self.start_one(deployment, at);
         }
+    }
+
+    /// Keeps all logs where they outlive the deployment; gives the place and the last lines of each.
+    pub fn keep(&self) -> String {
+        let folder = std::env::temp_dir().join(format!("plimsoll-chaos-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        for (name, log) in self.logs() {
+            fs::write(folder.join(format!("{name}.log")), log).unwrap();
+        }
+        format!("logs: {}\n{}", folder.display(), self.tails())
     }
 
     /// Everything every replica logged, over all its lives.
@@ -105,8 +113,7 @@ impl Fleet {
         self.members.iter().filter_map(log).collect()
     }
 
-    /// The last lines of each, for people.
-    pub fn tails(&self) -> String {
+    fn tails(&self) -> String {
         let tail = |(name, log): (String, String)| format!("-- {name}\n{}", last_lines(&log, 25));
         self.logs().into_iter().map(tail).collect::<Vec<_>>().join("\n")
     }

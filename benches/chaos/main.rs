@@ -1,5 +1,5 @@
 //! `cargo bench --bench chaos`: three brokers, Postgres behind a proxy and five replicas under load, one fault after the
-//! other, and at the end every row, dead letter and breach against the oracle.
+//! other, and at the end every row, dead letter and breach against the oracle, and `plimsoll verify`.
 //!
 //! The faults follow from `PLIMSOLL_CHAOS_SEED` (1) and are printed first. `PLIMSOLL_CHAOS_ROUNDS` (1) deployments, one
 //! after the other, each with its own seed, suffer `PLIMSOLL_CHAOS_KILLS` (5) single kills and every other fault
@@ -117,11 +117,12 @@ fn round(options: &Options, seed: u64, recoveries: &mut Recoveries) -> Findings 
     trial.load.stop();
     let findings = audit(&mut trial);
     println!(
-        "seed {seed}: {:.0} s, {} records, {} rows, {} dead letters, {} gaps, {} breach records, {} episodes of the \
-         rule that stays; {} replicas ended by themselves, {} generators; {} violations",
+        "seed {seed}: {:.0} s, {} records, {} rows, {} of them verified, {} dead letters, {} gaps, {} breach records, \
+         {} episodes of the rule that stays; {} replicas ended by themselves, {} generators; {} violations",
         began.elapsed().as_secs_f64(),
         findings.records,
         findings.rows,
+        findings.verified,
         findings.dead_letters,
         findings.gaps,
         findings.breaches,
@@ -138,19 +139,9 @@ fn round(options: &Options, seed: u64, recoveries: &mut Recoveries) -> Findings 
              PLIMSOLL_CHAOS_RATE={} cargo bench --bench chaos",
             options.kills, options.each, options.rate
         );
-        keep(&trial, seed);
+        println!("{}", trial.fleet.keep());
     }
     findings
-}
-
-/// The logs of a round that went wrong.
-fn keep(trial: &Trial, seed: u64) {
-    let folder = std::env::temp_dir().join(format!("plimsoll-chaos-logs-{seed}"));
-    fs::create_dir_all(&folder).unwrap();
-    for (name, log) in trial.fleet.logs() {
-        fs::write(folder.join(format!("{name}.log")), log).unwrap();
-    }
-    println!("logs: {}", folder.display());
 }
 
 fn show(recoveries: &Recoveries) {

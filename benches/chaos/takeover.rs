@@ -174,7 +174,7 @@ impl Takeover {
             if !self.watch.is_open() {
                 open_from = Instant::now();
             }
-            assert!(since.elapsed() < LIMIT, "lag {lag:?}\n{}", self.fleet.tails());
+            assert!(since.elapsed() < LIMIT, "lag {lag:?}\n{}", self.fleet.keep());
             thread::sleep(STEP);
         }
         times.lag.extend(lag);
@@ -190,7 +190,7 @@ impl Takeover {
             if !self.watch.is_open() {
                 since = Instant::now();
             }
-            assert!(Instant::now() < deadline, "no calm\n{}", self.fleet.tails());
+            assert!(Instant::now() < deadline, "no calm\n{}", self.fleet.keep());
             thread::sleep(STEP);
         }
     }
@@ -207,7 +207,7 @@ fn come_up(lag: &mut Lag, fleet: &Fleet) {
         if !lag.is_judged() {
             since = Instant::now();
         }
-        assert!(began.elapsed() < LIMIT, "{}\n{}", lag.why, fleet.tails());
+        assert!(began.elapsed() < LIMIT, "{}\n{}", lag.why, fleet.keep());
     }
 }
 

@@ -122,7 +122,7 @@ impl Trial {
                 since.elapsed() < LIMIT,
                 "still behind after {LIMIT:?}: judged {judged:?}, stored {stored:?}, {}\n{}",
                 self.lag.why,
-                self.fleet.tails()
+                self.fleet.keep()
             );
             std::thread::sleep(STEP);
         }

@@ -8,7 +8,8 @@ use super::cache::{self, ScratchDirectory};
 use super::kafka::{again_on_taken_ports, libraries};
 use super::node::{Node, Place, server_properties, wait_until_all_ready};
 
-const HEAP_MB: u32 = 256;
+/// Less is not enough to recover the logs of many crashes.
+const HEAP_MB: u32 = 512;
 
 /// Brokers (KRaft, each also a controller) on free ports of 127.0.0.1; killed, and their data removed, on drop.
 #[derive(Debug)]

@@ -32,6 +32,8 @@ const BATCH: usize = 10_000;
 const ASK: Duration = Duration::from_secs(10);
 /// Reading goes on without the answer: one partition without a leader must not hold up the others.
 const LOOK: Duration = Duration::from_secs(1);
+/// So many records are read in a moment.
+const FEW: u64 = 1_000;
 /// A partition that the group hands out is known to every broker after this.
 const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 /// Between two tries of a flush: most fail for a rebalance, which is over in a moment.
@@ -51,6 +53,8 @@ struct Ingest {
     admin: Admin,
     writer: TransactionalWriter,
     fold: Fold,
+    /// Where the last commit that certainly came to pass left each partition.
+    certain: BTreeMap<PartitionId, FoldedOffset>,
     dead_letters: DeadLetters,
     event: Event,
     spec_written: bool,
@@ -94,6 +98,7 @@ impl Ingest {
             admin,
             writer,
             fold: Fold::new(Arc::clone(&plan), shards),
+            certain: BTreeMap::new(),
             event: Event::default(),
             spec_written: false,
             lag: 0,
@@ -188,19 +193,32 @@ impl Ingest {
                 None => OffsetMetadata::default(),
             };
             let next = committed.map_or(first, |committed| committed.next);
+            let (next, max_event_us) = self.not_before(id, &partition, next, metadata.max_event_us);
             let topic_hash = if topic.id.is_empty() { 0 } else { hash(&[&topic.id]) };
-            let assigned = Assigned {
-                partitions: topic.partitions,
-                topic: topic_hash,
-                next,
-                max_event_us: metadata.max_event_us,
-            };
+            let assigned = Assigned { partitions: topic.partitions, topic: topic_hash, next, max_event_us };
             self.fold.assign(id, assigned, wall_clock_us());
             self.trails.hold(id, &partition, next);
             starts.push((partition, Start::At(next)));
         }
         self.trails.keep(|id| self.fold.next(id).is_some());
         Ok(starts)
+    }
+
+    /// What a commit has moved does not move back, whatever a coordinator says that has just taken over from another.
+    fn not_before(
+        &self,
+        id: PartitionId,
+        partition: &TopicPartition,
+        next: i64,
+        max_event_us: Option<i64>,
+    ) -> (i64, Option<i64>) {
+        match self.certain.get(&id).filter(|certain| certain.next > next) {
+            Some(certain) => {
+                tracing::warn!(%partition, committed = next, certain = certain.next, "the group's offset went back");
+                (certain.next, certain.max_event_us)
+            }
+            None => (next, max_event_us),
+        }
     }
 
     /// Waits for the group's offsets as long as a transaction of a dead owner holds them back.
@@ -369,8 +387,8 @@ impl Ingest {
             events,
             has_grown: self.fold.has_grown(),
             has_turned: self.fold.has_turned(),
-            // What came in since the broker was last asked is no backlog.
-            is_behind: self.lag > self.usual,
+            // What came in since the broker was last asked is no backlog, nor are few.
+            is_behind: self.lag > self.usual.max(FEW),
         }
     }
 
@@ -397,6 +415,7 @@ impl Ingest {
         match self.commit(reader, &records, &flush.offsets) {
             Ok(()) => {
                 self.spec_written = true;
+                self.certain.extend(flush.offsets.iter().map(|offset| (offset.partition, *offset)));
                 self.backoff.reset();
                 for (source, reason) in self.dead_letters.reasons() {
                     let source = &self.plan.rules.sources[usize::from(source)].name;

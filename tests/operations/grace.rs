@@ -13,7 +13,8 @@ use crate::records::{HOUR_US, SECOND_US, hour_of, now_us, record, request};
 use crate::start::edit;
 use crate::support::{Deployment, Replica, Settings};
 
-const LIMIT: Duration = Duration::from_secs(60);
+/// Events that come after silence has ended their hour revise its rows, at most once a minute.
+const LIMIT: Duration = Duration::from_secs(90);
 const ASK: Duration = Duration::from_secs(20);
 /// `limits.record`, and what the topic of the dead letters takes.
 const RECORD_BYTES: usize = 1 << 20;
