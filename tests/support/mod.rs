@@ -63,7 +63,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        let more = "intervals: {provisional: 2s, checkpoint: 2s}\n";
+        let more = "intervals: {provisional: 2s, checkpoint: 2s, commit: 100ms}\n";
         Settings { internal_partitions: 4, workers: 1, more }
     }
 }
