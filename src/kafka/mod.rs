@@ -22,6 +22,7 @@ mod mock;
 mod probe;
 mod producer;
 mod reader;
+mod reader_options;
 mod slot;
 mod stretch;
 mod writer;
@@ -39,7 +40,8 @@ pub use member::Member;
 pub use mock::MockCluster;
 pub use probe::{NextRecord, Probe};
 pub use producer::PlainProducer;
-pub use reader::{Assignor, GroupMetadata, GroupReader, ReaderEvent, ReaderOptions};
+pub use reader::{GroupMetadata, GroupReader, ReaderEvent};
+pub use reader_options::{Assignor, ReaderOptions};
 pub use stretch::{Stretch, StretchRecord};
 pub use writer::{TransactionalWriter, WriterRecord};
 

@@ -8,38 +8,15 @@ use rdkafka::consumer::{Consumer, ConsumerGroupMetadata, RebalanceProtocol};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::admin_ffi::{self, Handle};
 use super::batch::{Fetched, QueuedConsumer, Record};
-use super::error::{consumer_error, failed, partition_error};
+use super::error::{consumer_error, failed, failed_with, is_passing, partition_error};
 use super::group_offsets::committed_offsets;
 use super::list::{add_start, partition_list, start_list};
 use super::membership::{GroupContext, Rebalance};
+use super::reader_options::{Assignor, ReaderOptions};
 use super::slot::{self, Slot};
 use super::{Committed, Connection, KafkaError, Start, TopicPartition};
-
-/// How partitions move between members of the group. All members of a group use the same one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Assignor {
-    /// Everyone gives up everything, then gets its range: a handover takes about 0.1 s. For stateless readers.
-    EagerRange,
-    /// Only what moves is given up. For readers with state per partition.
-    CooperativeSticky,
-}
-
-/// Who a [`GroupReader`] is and what it reads.
-#[derive(Clone, Debug)]
-pub struct ReaderOptions {
-    pub group: String,
-    /// `group.instance.id`: static membership. A restart under the same name within `session_timeout` takes its
-    /// partitions back and disturbs nobody; leaving is noticed only after `session_timeout`.
-    pub instance: Option<String>,
-    pub client_id: String,
-    pub topics: Vec<String>,
-    pub assignor: Assignor,
-    /// How long the broker may hold back records so that a fetch is worth it; zero: not at all.
-    pub gather: Duration,
-    /// 10 s by default. The broker's `group.min.session.timeout.ms` (6 s) bounds it from below.
-    pub session_timeout: Duration,
-}
 
 /// What the group wants of this member, or what a partition reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +47,7 @@ pub struct GroupReader {
     context: GroupContext,
     group: String,
     topics: Vec<String>,
+    mark: TopicPartition,
     assignor: Assignor,
     slots: Vec<Slot>,
     lost: VecDeque<ReaderEvent>,
@@ -121,6 +99,7 @@ impl GroupReader {
             context,
             group: options.group,
             topics: options.topics,
+            mark: options.mark,
             assignor: options.assignor,
             slots: Vec::new(),
             lost: VecDeque::new(),
@@ -329,6 +308,9 @@ impl GroupReader {
 
     /// The group's committed offsets, stable ones only: waits (up to `timeout`) while a transaction that commits
     /// them is open. `None`: nothing committed. In the order of `partitions`.
+    ///
+    /// Right after [`ReaderEvent::Assigned`] that is all the group has: its coordinator had to write the assignment
+    /// down. Later it may be less, see [`written`](Self::written).
     pub fn committed(
         &self,
         partitions: &[TopicPartition],
@@ -341,6 +323,33 @@ impl GroupReader {
             }
             error => error,
         })
+    }
+
+    /// What [`committed`](Self::committed) says once the coordinator has shown that it still is the coordinator, and
+    /// that it knows everything the one before it has acknowledged. One that was replaced without having heard of it
+    /// goes on answering from memory, and one that has just taken over answers for a moment as of the high watermark
+    /// it had as a follower. Neither can write, so a mark is committed first.
+    ///
+    /// `None`: the group is being shared out anew, or has been without this member; the next events tell.
+    pub fn written(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Option<Vec<(TopicPartition, Option<Committed>)>>, KafkaError> {
+        const ACTION: &str = "committing a mark";
+        let deadline = Instant::now() + timeout;
+        let mark = start_list(&[(self.mark.clone(), Start::At(0))])?;
+        match admin_ffi::commit(Handle::of(self.consumer.consumer().client()), &mark, timeout) {
+            Ok(()) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.committed(partitions, left).map(Some)
+            }
+            Err((Code::RebalanceInProgress | Code::IllegalGeneration | Code::UnknownMemberId, _)) => Ok(None),
+            Err((code, _)) if is_passing(code) => {
+                Err(KafkaError::TimedOut { action: format!("{ACTION} ({code})"), waited: timeout })
+            }
+            Err((code, _)) => Err(failed_with(ACTION, code)),
+        }
     }
 
     /// For each assigned partition the next offset this reader would hand out, transaction markers already passed.

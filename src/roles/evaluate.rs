@@ -39,6 +39,8 @@ struct Evaluate {
     options: ShardOptions,
     slots: BTreeMap<i32, ShardSlot>,
     writer: TransactionalWriter,
+    /// Nobody has said yet what became of the last transaction.
+    in_doubt: bool,
     /// Partitions in which a record of a newer release was met, and what is said of each: they wait for an upgrade.
     paused: BTreeMap<i32, String>,
 }
@@ -56,6 +58,7 @@ pub fn run(context: &Context, worker: u32) -> Result<(), RoleError> {
         },
         slots: BTreeMap::new(),
         writer: TransactionalWriter::open(&context.connection, &context.member(Role::Evaluate, worker))?,
+        in_doubt: false,
         paused: BTreeMap::new(),
         context: context.clone(),
     };
@@ -275,6 +278,9 @@ impl Evaluate {
 
     /// Commits what is pending once; false when it did not commit and is still pending.
     fn attempt(&mut self, reader: &GroupReader) -> Result<bool, RoleError> {
+        if self.in_doubt && !self.find_out(reader)? {
+            return Ok(false);
+        }
         if !self.slots.values().any(ShardSlot::is_pending) {
             return Ok(true);
         }
@@ -288,27 +294,26 @@ impl Evaluate {
                 Ok(true)
             }
             Err(error) => {
-                let in_doubt = matches!(error, CommitError::Unavailable { in_doubt: true, .. });
+                self.in_doubt = !matches!(error, CommitError::Aborted { .. });
                 self.context.mend(Component::Evaluate(self.worker), &mut self.writer, error)?;
-                if in_doubt {
-                    self.find_out(reader)?;
-                }
                 Ok(false)
             }
         }
     }
 
-    /// Drops what turns out to be committed after all.
-    fn find_out(&mut self, reader: &GroupReader) -> Result<(), RoleError> {
+    /// Drops what turns out to be committed after all; false when the group cannot say before it is shared out anew.
+    fn find_out(&mut self, reader: &GroupReader) -> Result<bool, RoleError> {
         let owned = reader.assignment();
         let component = Component::Evaluate(self.worker);
-        let committed = super::patiently(&self.context, component, || reader.committed(&owned, ASK))?;
+        let written = super::patiently(&self.context, component, || reader.written(&owned, ASK))?;
+        let Some(committed) = written else { return Ok(false) };
+        self.in_doubt = false;
         for (partition, committed) in committed {
             if let (Some(slot), Some(committed)) = (self.slots.get_mut(&partition.partition), committed) {
                 slot.found_at(committed.next);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Answers the group after a failed commit, of which a rebalance is the usual cause. Shards that go are dropped

@@ -55,6 +55,8 @@ struct Ingest {
     fold: Fold,
     /// Where the last commit that certainly came to pass left each partition.
     certain: BTreeMap<PartitionId, FoldedOffset>,
+    /// Partitions are held, and the group did not say where they begin.
+    adrift: bool,
     dead_letters: DeadLetters,
     event: Event,
     spec_written: bool,
@@ -99,6 +101,7 @@ impl Ingest {
             writer,
             fold: Fold::new(Arc::clone(&plan), shards),
             certain: BTreeMap::new(),
+            adrift: false,
             event: Event::default(),
             spec_written: false,
             lag: 0,
@@ -123,6 +126,10 @@ impl Ingest {
             self.context.health.beat(component);
             while let Some(event) = reader.next_event()? {
                 self.rebalance(&mut reader, event)?;
+            }
+            if self.adrift {
+                self.start_over(&mut reader)?;
+                continue;
             }
             self.read(&mut reader, pace.wait(self.pending(), Instant::now()))?;
             let every_clock = observed.elapsed() >= intervals.clock;
@@ -149,6 +156,7 @@ impl Ingest {
         match event {
             ReaderEvent::Assigned(partitions) => {
                 let starts = self.take_over(reader, &partitions)?;
+                self.adrift = false;
                 reader.assign(&starts)?;
                 // Before the first clock: what waits in a partition ends its idleness.
                 self.observe(reader)?;
@@ -165,6 +173,7 @@ impl Ingest {
                     self.flush(reader, false)?;
                 }
                 self.discard();
+                self.adrift = false;
                 self.trails.release();
                 reader.unassign(&partitions)?;
             }
@@ -173,14 +182,25 @@ impl Ingest {
         Ok(())
     }
 
-    /// Begins to fold partitions where the group stands; gives where to read on.
+    /// Begins to fold partitions where the group stands; gives where to read on. Waits for the group's offsets as long
+    /// as a transaction of a dead owner holds them back.
     fn take_over(
         &mut self,
         reader: &GroupReader,
         partitions: &[TopicPartition],
     ) -> Result<Vec<(TopicPartition, Start)>, RoleError> {
+        let component = Component::Ingest(self.worker);
+        let ask = || reader.committed(partitions, ASK);
+        let committed = super::patiently(&self.context, component, ask)?;
+        self.begin_at(partitions, committed)
+    }
+
+    fn begin_at(
+        &mut self,
+        partitions: &[TopicPartition],
+        committed: Vec<(TopicPartition, Option<Committed>)>,
+    ) -> Result<Vec<(TopicPartition, Start)>, RoleError> {
         self.discard();
-        let committed = self.committed(reader, partitions)?;
         let first = self.earliest(partitions)?;
         let mut starts = Vec::new();
         for ((partition, committed), (_, first)) in committed.into_iter().zip(first) {
@@ -204,7 +224,8 @@ impl Ingest {
         Ok(starts)
     }
 
-    /// What a commit has moved does not move back, whatever a coordinator says that has just taken over from another.
+    /// What a commit has moved does not move back, though a coordinator that is replaced may acknowledge what it then
+    /// loses (KAFKA-20634).
     fn not_before(
         &self,
         id: PartitionId,
@@ -219,15 +240,6 @@ impl Ingest {
             }
             None => (next, max_event_us),
         }
-    }
-
-    /// Waits for the group's offsets as long as a transaction of a dead owner holds them back.
-    fn committed(
-        &self,
-        reader: &GroupReader,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<(TopicPartition, Option<Committed>)>, RoleError> {
-        super::patiently(&self.context, Component::Ingest(self.worker), || reader.committed(partitions, ASK))
     }
 
     /// Waits a while for partitions that were just added: not every broker may have heard of them yet.
@@ -469,9 +481,15 @@ impl Ingest {
 
     /// After a failed transaction: what the group has committed is the truth, everything else is read again.
     fn start_over(&mut self, reader: &mut GroupReader) -> Result<(), RoleError> {
+        self.discard();
         let partitions = reader.assignment();
-        let starts = self.take_over(reader, &partitions)?;
-        reader.reposition(&starts)?;
+        let component = Component::Ingest(self.worker);
+        let written = super::patiently(&self.context, component, || reader.written(&partitions, ASK))?;
+        self.adrift = written.is_none();
+        if let Some(committed) = written {
+            let starts = self.begin_at(&partitions, committed)?;
+            reader.reposition(&starts)?;
+        }
         Ok(())
     }
 

@@ -24,7 +24,8 @@ use crate::core::shard::Violation;
 use crate::core::shard::checkpoint::RestoreError;
 use crate::http::{AbortCause, Component, Health, Metrics, Role};
 use crate::kafka::{
-    Assignor, CommitError, Connection, GroupReader, KafkaError, ReaderOptions, TransactionalWriter,
+    Assignor, CommitError, Connection, GroupReader, KafkaError, ReaderOptions, TopicPartition,
+    TransactionalWriter,
 };
 use crate::store::StoreError;
 use crate::wire::partial::PartialError;
@@ -209,6 +210,8 @@ impl Context {
             instance,
             client_id: self.member(role, worker),
             topics,
+            // Every process knows it, and no group reads it.
+            mark: TopicPartition::new(self.settings.topics.full_name(&self.settings.topics.rules), 0),
             assignor,
             gather,
             session_timeout: SESSION_TIMEOUT,

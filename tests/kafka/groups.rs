@@ -19,8 +19,7 @@ use crate::support::{
 fn member(connection: &Connection, options: ReaderOptions, output: &str, stop: &AtomicBool) {
     let mut writer = TransactionalWriter::open(connection, &unique("member")).unwrap();
     let mut reader = GroupReader::open(connection, options).unwrap();
-    let starts_of = |reader: &GroupReader, partitions: &[TopicPartition]| -> Vec<(TopicPartition, Start)> {
-        let committed = reader.committed(partitions, WAIT).unwrap();
+    let starts = |committed: Vec<(TopicPartition, Option<Committed>)>| -> Vec<(TopicPartition, Start)> {
         let start = |value: Option<Committed>| value.map_or(Start::Beginning, |value| Start::At(value.next));
         committed.into_iter().map(|(partition, value)| (partition, start(value))).collect()
     };
@@ -29,16 +28,17 @@ fn member(connection: &Connection, options: ReaderOptions, output: &str, stop: &
         while let Some(event) = reader.next_event().unwrap() {
             match event {
                 ReaderEvent::Assigned(partitions) => {
-                    let starts = starts_of(&reader, &partitions);
-                    reader.assign(&starts).unwrap();
+                    let committed = reader.committed(&partitions, WAIT).unwrap();
+                    reader.assign(&starts(committed)).unwrap();
                 }
                 ReaderEvent::Revoked { partitions, .. } => reader.unassign(&partitions).unwrap(),
                 ReaderEvent::OffsetLost { .. } => panic!("{event:?}"),
             }
         }
-        if std::mem::take(&mut failed) {
-            let starts = starts_of(&reader, &reader.assignment());
-            reader.reposition(&starts).unwrap();
+        if failed {
+            let Some(written) = reader.written(&reader.assignment(), WAIT).unwrap() else { continue };
+            reader.reposition(&starts(written)).unwrap();
+            failed = false;
         }
         let mut ranges: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
         reader
@@ -170,6 +170,28 @@ fn a_broker_that_stands_still_for_two_seconds_costs_nothing() {
 }
 
 #[test]
+fn who_was_left_out_of_the_group_is_not_told_where_it_stands() {
+    let (connection, _running) = connect();
+    let topic = create(&connection, "input", 2);
+    let group = unique("group");
+    // Who does not look for its events for so long has left.
+    let slow = connection.clone().with_property("max.poll.interval.ms", "6000");
+    let open =
+        |connection| GroupReader::open(connection, options(&group, &topic, Assignor::EagerRange)).unwrap();
+    let mut one = open(&slow);
+    let ReaderEvent::Assigned(partitions) = next_event(&mut one) else { panic!() };
+    let starts: Vec<_> = partitions.iter().map(|p| (p.clone(), Start::Beginning)).collect();
+    one.assign(&starts).unwrap();
+    let none: Vec<_> = partitions.iter().map(|partition| (partition.clone(), None)).collect();
+    assert_eq!(one.written(&partitions, WAIT).unwrap(), Some(none));
+
+    let mut two = open(&connection);
+    let ReaderEvent::Assigned(all) = next_event(&mut two) else { panic!() };
+    assert_eq!(all, partitions, "the other one has left");
+    assert_eq!(one.written(&partitions, WAIT).unwrap(), None);
+}
+
+#[test]
 fn a_static_member_comes_back_to_its_partitions_at_once() {
     let (connection, _running) = connect();
     let topic = create(&connection, "input", 4);
@@ -216,6 +238,8 @@ fn a_static_member_comes_back_to_its_partitions_at_once() {
     let offsets = [(first[0].clone(), at(1, ""))];
     let error = writer.commit(&offsets, &one.group_metadata().unwrap()).unwrap_err();
     assert!(matches!(error, CommitError::InstanceFenced { .. }), "{error:?}");
+    let error = one.written(&first, WAIT).unwrap_err();
+    assert!(matches!(error, KafkaError::InstanceFenced { .. }), "{error:?}");
     let deadline = Instant::now() + WAIT;
     let error = loop {
         match one.next_event() {

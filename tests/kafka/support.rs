@@ -6,12 +6,16 @@ use std::sync::{Mutex, OnceLock, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use plimsoll::kafka::{
-    Admin, Assignor, Committed, Connection, GroupReader, ReaderEvent, ReaderOptions, Start, TopicSpec,
+    Admin, Assignor, Committed, Connection, GroupReader, ReaderEvent, ReaderOptions, Start, TopicPartition,
+    TopicSpec,
 };
 use plimsoll::local::kafka::LocalKafka;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
 pub const WAIT: Duration = Duration::from_secs(20);
+
+/// A topic that no group reads.
+const MARK: &str = "mark";
 
 pub struct Shared {
     pub broker: Mutex<LocalKafka>,
@@ -25,6 +29,13 @@ pub fn shared() -> &'static Shared {
     SHARED.get_or_init(|| {
         let broker = LocalKafka::start().unwrap();
         let connection = Connection::to_brokers(broker.brokers());
+        let mark = TopicSpec {
+            name: MARK.to_owned(),
+            partitions: 1,
+            replication_factor: 1,
+            config: BTreeMap::new(),
+        };
+        Admin::open(&connection).unwrap().create(&[mark], WAIT).unwrap();
         Shared { broker: Mutex::new(broker), connection, running: RwLock::new(()) }
     })
 }
@@ -86,6 +97,7 @@ pub fn options(group: &str, topic: &str, assignor: Assignor) -> ReaderOptions {
         instance: None,
         client_id: "test".to_owned(),
         topics: vec![topic.to_owned()],
+        mark: TopicPartition::new(MARK, 0),
         assignor,
         gather: Duration::ZERO,
         session_timeout: Duration::from_secs(6),

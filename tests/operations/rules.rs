@@ -121,8 +121,13 @@ fn metrics_tell_what_happened(replica: &mut Replica) {
     for name in above_zero {
         assert!(samples(replica, name).values().any(|value| *value > 0.0), "{name}");
     }
+    // As of when the broker was last asked, which is once a second.
+    let lag = "plimsoll_source_lag_messages{source=\"request-log\"";
+    eventually("no lag", LIMIT, replica, |replica| {
+        let found = samples(replica, lag);
+        (!found.is_empty() && found.values().all(|value| *value == 0.0)).then_some(())
+    });
     let zero = [
-        "plimsoll_source_lag_messages{source=\"request-log\"",
         "plimsoll_invariant_violations_total",
         "plimsoll_dead_letters_total{source=\"request-log\",reason=\"TOO_LATE\"}",
         "plimsoll_transactions_aborted_total",
