@@ -3,7 +3,7 @@
 //! Nothing outlives a flush but each partition's largest event time and next offset. It does not know how records
 //! are read, written or committed, nor what a shard does with deltas.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
@@ -13,18 +13,19 @@ use super::event::{Event, Invalid, Reason, Value as EventValue};
 use super::exemplar::{Exemplar, add_exemplar};
 use super::key::{Key, pack};
 use super::partial::{CellsDelta, Clock, Delta, DeltaBody, Gap, HourDelta, LagSample};
+use super::partition::Partitions;
+pub use super::partition::{Assigned, PartitionId};
 use super::plan::{Body, Cells, Plan, Value, cell_of};
 use super::sketch::histogram::Histogram;
 use super::source::{Aggregate, HISTOGRAM_LIMIT, Source};
 use super::time::{HOUR_US, floor_to, rfc3339, second_of};
 
-/// A source partition: index of the source in the rules, and the partition's number.
-pub type PartitionId = (u16, i32);
-
 pub struct Fold {
     plan: Arc<Plan>,
     shards: u32,
-    partitions: BTreeMap<PartitionId, Partition>,
+    partitions: Partitions,
+    /// Of each source, the projections that its events are folded into; indexes into the plan's.
+    folded_into: Vec<Vec<usize>>,
     /// Packed (projection, pane, key) -> what is pending for it. Sorted before anything leaves.
     pending: HashMap<Box<[u8]>, Pending, RandomState>,
     events: u64,
@@ -33,37 +34,6 @@ pub struct Fold {
     /// How far watched groups are behind: projection, second and samples.
     lags: Vec<(u16, i64, Vec<LagSample>)>,
     address: Vec<u8>,
-}
-
-/// What a worker knows of a partition when it is assigned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Assigned {
-    /// Partitions of the topic, and the hash of the topic's id.
-    pub partitions: u32,
-    pub topic: u64,
-    /// Next offset to fold.
-    pub next: i64,
-    /// Largest event time folded so far, from the committed offset's metadata.
-    pub max_event_us: Option<i64>,
-}
-
-struct Partition {
-    assigned: Assigned,
-    from: i64,
-    next: i64,
-    max_event_us: Option<i64>,
-    /// Smallest since the last clock.
-    min_event_us: Option<i64>,
-    records: u64,
-    dead_letters: u64,
-    late: u64,
-    shard_events: Vec<u64>,
-    /// Wall time of the newest record, or of the assignment.
-    active_us: i64,
-    idle: bool,
-    lag: u64,
-    gap: Option<Gap>,
-    changed: bool,
 }
 
 struct Pending {
@@ -95,10 +65,18 @@ pub struct Folded {
 
 impl Fold {
     pub fn new(plan: Arc<Plan>, shards: u32) -> Fold {
+        let takes_events = |source: usize| {
+            let projections = plan.projections.iter().enumerate();
+            let of_source =
+                projections.filter(move |(_, p)| p.source == source && !matches!(p.body, Body::Lag(_)));
+            of_source.map(|(at, _)| at).collect()
+        };
+        let folded_into = (0..plan.rules.sources.len()).map(takes_events).collect();
         Fold {
             plan,
             shards,
-            partitions: BTreeMap::new(),
+            partitions: Partitions::default(),
+            folded_into,
             pending: HashMap::default(),
             events: 0,
             grown: false,
@@ -110,23 +88,7 @@ impl Fold {
 
     /// Takes over a partition; `now_us` is the wall clock.
     pub fn assign(&mut self, id: PartitionId, assigned: Assigned, now_us: i64) {
-        let partition = Partition {
-            assigned,
-            from: assigned.next,
-            next: assigned.next,
-            max_event_us: assigned.max_event_us,
-            min_event_us: None,
-            records: 0,
-            dead_letters: 0,
-            late: 0,
-            shard_events: vec![0; self.shards as usize],
-            active_us: now_us,
-            idle: false,
-            lag: 0,
-            gap: None,
-            changed: true,
-        };
-        self.partitions.insert(id, partition);
+        self.partitions.assign(id, assigned, self.shards as usize, now_us);
     }
 
     /// Forgets all that is pending and every partition: after a failed transaction, or when all were revoked.
@@ -141,7 +103,7 @@ impl Fold {
     /// Whether the record at `offset` is still to be folded here: one that comes twice, or from a partition that has
     /// been handed over, is not.
     pub fn wants(&self, id: PartitionId, offset: i64) -> bool {
-        self.partitions.get(&id).is_some_and(|partition| partition.next <= offset)
+        self.partitions.get(id).is_some_and(|partition| partition.next <= offset)
     }
 
     /// Folds one event that is [wanted](Fold::wants). Its slots are of the source `id.0`; `now_us` is the wall clock.
@@ -152,15 +114,14 @@ impl Fold {
         now_us: i64,
         event: &Event,
     ) -> Result<Folded, Invalid> {
-        let plan = Arc::clone(&self.plan);
+        let Fold { plan, partitions, folded_into, pending, address, .. } = self;
         let source = &plan.rules.sources[usize::from(id.0)];
         let at_us = event.number(source.event_time.slot).unwrap_or(position.timestamp_us);
-        let newest_us = self.partitions.get(&id).and_then(|p| p.max_event_us);
-        let verdict = judge(source, at_us, newest_us, position, now_us);
-        let shards = self.shards as usize;
-        let Some(partition) = self.partitions.get_mut(&id) else {
-            return verdict;
+        let Some(partition) = partitions.get_mut(id) else {
+            return judge(source, at_us, None, position, now_us);
         };
+        let newest_us = partition.max_event_us;
+        let verdict = judge(source, at_us, newest_us, position, now_us);
         partition.read(position.offset, now_us);
         let folded = match verdict {
             Ok(folded) => folded,
@@ -173,35 +134,33 @@ impl Fold {
         self.turned |= newest_us.is_none_or(|newest_us| second_of(newest_us) < second_of(at_us));
         partition.max_event_us = partition.max_event_us.max(Some(at_us));
         partition.min_event_us = Some(partition.min_event_us.map_or(at_us, |min_us| min_us.min(at_us)));
-        debug_assert_eq!(partition.shard_events.len(), shards);
-        for (at, projection) in plan.projections.iter().enumerate() {
-            if projection.source != usize::from(id.0) {
-                continue;
-            }
+        for &at in &folded_into[usize::from(id.0)] {
+            let projection = &plan.projections[at];
             let pane = match projection.body {
                 Body::Hourly { .. } => floor_to(at_us, HOUR_US),
                 Body::Cells(_) => second_of(at_us),
                 Body::Lag(_) => continue,
             };
-            address(&mut self.address, at as u16, pane);
-            pack(event, &projection.by, &mut self.address);
-            let pending = match self.pending.get_mut(self.address.as_slice()) {
-                Some(pending) => pending,
+            begin_address(address, at as u16, pane);
+            pack(event, &projection.by, address);
+            let delta = match pending.get_mut(address.as_slice()) {
+                Some(delta) => delta,
                 None => {
-                    let (_, _, key) = parse_address(&self.address);
+                    let (_, _, key) = parse_address(address);
                     let shard = Key::shard(key, projection.spread, self.shards);
-                    let pending = Pending { shard, body: empty_body(&plan, at) };
-                    self.pending.entry(self.address.as_slice().into()).or_insert(pending)
+                    let delta = Pending { shard, body: empty_body(plan, at) };
+                    pending.entry(address.as_slice().into()).or_insert(delta)
                 }
             };
-            match (&mut pending.body, &projection.body) {
+            let shard = delta.shard as usize;
+            match (&mut delta.body, &projection.body) {
                 (DeltaBody::Hour(delta), Body::Hourly { rollup, .. }) => {
                     delta.events += 1;
                     delta.late += u64::from(folded.late);
                     for (measure, column) in delta.measures.iter_mut().zip(&source.rollups[*rollup].columns) {
                         measure.fold(&column.aggregate, event, at_us, position);
                     }
-                    if let Some(count) = partition.shard_events.get_mut(pending.shard as usize) {
+                    if let Some(count) = partition.shard_events.get_mut(shard) {
                         *count += 1;
                     }
                 }
@@ -218,7 +177,7 @@ impl Fold {
 
     /// Counts a record that did not decode.
     pub fn reject(&mut self, id: PartitionId, offset: i64, now_us: i64) {
-        if let Some(partition) = self.partitions.get_mut(&id) {
+        if let Some(partition) = self.partitions.get_mut(id) {
             partition.read(offset, now_us);
             partition.dead_letters += 1;
         }
@@ -226,7 +185,7 @@ impl Fold {
 
     /// Offsets `from..to` are lost for good; folding goes on at `to`.
     pub fn declare_gap(&mut self, id: PartitionId, gap: Gap) {
-        if let Some(partition) = self.partitions.get_mut(&id) {
+        if let Some(partition) = self.partitions.get_mut(id) {
             let from = partition.gap.map_or(gap.from, |earlier| earlier.from);
             partition.gap = Some(Gap { from, to: gap.to });
             partition.next = partition.next.max(gap.to);
@@ -237,7 +196,7 @@ impl Fold {
     /// Takes the broker's word on where a partition ends. Idleness needs that word: silence alone proves nothing.
     pub fn observe_end(&mut self, id: PartitionId, lag: u64, now_us: i64) {
         let idle_after_us = self.plan.rules.sources[usize::from(id.0)].event_time.idle_after_us;
-        if let Some(partition) = self.partitions.get_mut(&id) {
+        if let Some(partition) = self.partitions.get_mut(id) {
             let idle = lag == 0 && now_us - partition.active_us >= idle_after_us;
             partition.changed |= idle != partition.idle;
             (partition.idle, partition.lag) = (idle, lag);
@@ -248,7 +207,7 @@ impl Fold {
     /// assigned here, so that each is told by one worker. `second` of log time is when they were taken.
     pub fn lag(&mut self, projection: u16, second: i64, samples: &[LagSample]) {
         let source = self.plan.projections[usize::from(projection)].source as u16;
-        let is_here = |sample: &&LagSample| self.partitions.contains_key(&(source, sample.partition));
+        let is_here = |sample: &&LagSample| self.partitions.get((source, sample.partition)).is_some();
         let here: Vec<LagSample> = samples.iter().filter(is_here).copied().collect();
         if !here.is_empty() {
             self.lags.push((projection, second, here));
@@ -272,16 +231,16 @@ impl Fold {
     }
 
     pub fn partitions(&self) -> impl Iterator<Item = PartitionId> {
-        self.partitions.keys().copied()
+        self.partitions.ids()
     }
 
     /// Next offset of a partition that is assigned here.
     pub fn next(&self, id: PartitionId) -> Option<i64> {
-        self.partitions.get(&id).map(|p| p.next)
+        self.partitions.get(id).map(|p| p.next)
     }
 
     pub fn max_event_us(&self, id: PartitionId) -> Option<i64> {
-        self.partitions.get(&id).and_then(|p| p.max_event_us)
+        self.partitions.get(id).and_then(|p| p.max_event_us)
     }
 
     /// Hands out all that is pending. `every_clock` also writes the clocks that did not change.
@@ -302,7 +261,7 @@ impl Fold {
         }
         let mut clocks = vec![Vec::new(); self.shards as usize];
         let mut offsets = Vec::new();
-        for (&id, partition) in &mut self.partitions {
+        for (id, partition) in self.partitions.iter_mut() {
             if every_clock || partition.changed {
                 for (shard, clocks) in clocks.iter_mut().enumerate() {
                     clocks.push(partition.clock(id, shard));
@@ -328,8 +287,7 @@ impl Fold {
 
     /// Tells the shard that holds what has no group that it does: silence is judged too, and leaves no other trace.
     fn announce_ungrouped(&self, deltas: &mut [Vec<Delta>]) {
-        let sources: BTreeSet<usize> =
-            self.partitions.keys().map(|(source, _)| usize::from(*source)).collect();
+        let sources: BTreeSet<usize> = self.partitions.ids().map(|(source, _)| usize::from(source)).collect();
         for (at, projection) in self.plan.projections.iter().enumerate() {
             let ungrouped = matches!(projection.body, Body::Cells(_)) && projection.by.is_empty();
             if ungrouped && sources.contains(&projection.source) {
@@ -344,45 +302,6 @@ impl Fold {
     fn home_of(&self, delta: &Delta) -> usize {
         let spread = self.plan.projections[usize::from(delta.projection)].spread;
         Key::shard(delta.key.packed(), spread, self.shards) as usize
-    }
-}
-
-impl Partition {
-    fn read(&mut self, offset: i64, now_us: i64) {
-        self.next = offset + 1;
-        self.records += 1;
-        self.active_us = now_us;
-        self.idle = false;
-        self.changed = true;
-    }
-
-    fn clock(&self, id: PartitionId, shard: usize) -> Clock {
-        Clock {
-            source: id.0,
-            partition: id.1,
-            partitions: self.assigned.partitions,
-            topic: self.assigned.topic,
-            from: self.from,
-            to: self.next,
-            records: self.records,
-            dead_letters: self.dead_letters,
-            late: self.late,
-            shard_events: self.shard_events[shard],
-            max_event_us: self.max_event_us,
-            min_event_us: self.min_event_us,
-            idle: self.idle,
-            lag: self.lag,
-            gap: self.gap,
-        }
-    }
-
-    fn start_over(&mut self) {
-        self.from = self.next;
-        (self.records, self.dead_letters, self.late) = (0, 0, 0);
-        self.shard_events.fill(0);
-        self.min_event_us = None;
-        self.gap = None;
-        self.changed = false;
     }
 }
 
@@ -478,7 +397,7 @@ pub fn add_cell(cells: &mut Vec<(u16, u64)>, cell: u16, count: u64) {
 }
 
 /// Begins an address, which ends with the key. Big-endian with the sign bit turned, so that bytes sort like the numbers.
-fn address(bytes: &mut Vec<u8>, projection: u16, pane: i64) {
+fn begin_address(bytes: &mut Vec<u8>, projection: u16, pane: i64) {
     bytes.clear();
     bytes.extend_from_slice(&projection.to_be_bytes());
     bytes.extend_from_slice(&((pane as u64) ^ (1 << 63)).to_be_bytes());

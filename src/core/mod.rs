@@ -15,6 +15,7 @@ pub mod key;
 pub mod objective;
 pub mod output;
 pub mod partial;
+mod partition;
 pub mod plan;
 pub mod rules;
 pub mod shard;

@@ -1,4 +1,5 @@
-//! JSON records: one pass over the bytes that stops only at declared members.
+//! JSON records, whatever they look like: one pass that stops only at declared members. Most are read before that by
+//! `scan.rs`, which is quicker and gives up at once.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -6,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::field::{self, Found, excerpt, not_decodable};
+use super::scan::scan;
 use crate::core::event::{Event, Invalid, Value};
 use crate::core::source::{Field, Slot, Source};
 
@@ -17,16 +19,18 @@ pub struct Decoder {
 }
 
 #[derive(Debug, Default)]
-struct Object {
-    members: Vec<Member>,
+pub(super) struct Object {
+    pub(super) members: Vec<Member>,
 }
 
 /// A declared name in an object: fields that take its value, members declared inside it.
 #[derive(Debug)]
-struct Member {
+pub(super) struct Member {
     name: String,
-    slots: Vec<Slot>,
-    object: Object,
+    /// As it is written where nothing in it needs an escape.
+    pub(super) quoted: Option<Box<[u8]>>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) object: Object,
 }
 
 impl Decoder {
@@ -43,6 +47,23 @@ impl Decoder {
         Decoder { fields, root }
     }
 
+    #[cfg(test)]
+    pub(super) fn of(fields: Vec<Field>) -> Decoder {
+        let mut root = Object::default();
+        fields.iter().enumerate().for_each(|(slot, field)| root.insert(&field.path, slot));
+        Decoder { fields, root }
+    }
+
+    #[cfg(test)]
+    pub(super) fn root(&self) -> &Object {
+        &self.root
+    }
+
+    #[cfg(test)]
+    pub(super) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
     pub fn decode(&self, payload: &[u8], event: &mut Event) -> Result<(), Invalid> {
         event.clear(self.fields.len());
         let text = std::str::from_utf8(payload).map_err(|error| {
@@ -52,6 +73,15 @@ impl Decoder {
                 payload[at]
             ))
         })?;
+        if scan(&self.root, &self.fields, text, event).is_some() {
+            return Ok(());
+        }
+        self.decode_in_full(text, event)
+    }
+
+    /// Reads whatever is JSON, and says what is wrong with it.
+    pub(super) fn decode_in_full(&self, text: &str, event: &mut Event) -> Result<(), Invalid> {
+        event.clear(self.fields.len());
         if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
             return Err(not_decodable(format_args!("expected a JSON object, found \"{}\"", excerpt(text))));
         }
@@ -69,7 +99,10 @@ impl Object {
             return;
         };
         let at = self.members.iter().position(|m| m.name == *name).unwrap_or_else(|| {
-            self.members.push(Member { name: name.clone(), slots: Vec::new(), object: Object::default() });
+            let is_plain = name.bytes().all(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20));
+            let quoted = is_plain.then(|| format!("\"{name}\"").into_bytes().into());
+            let (slots, object) = (Vec::new(), Object::default());
+            self.members.push(Member { name: name.clone(), quoted, slots, object });
             self.members.len() - 1
         });
         match inner {
@@ -80,7 +113,7 @@ impl Object {
 
     /// Where `name` stands. Producers write the same names in the same order again and again, so the search begins
     /// behind the last name found and mostly ends at once.
-    fn find(&self, name: &str, start: usize) -> Option<usize> {
+    pub(super) fn find(&self, name: &str, start: usize) -> Option<usize> {
         let (before, after) = self.members.split_at(start.min(self.members.len()));
         let place = |members: &[Member]| members.iter().position(|m| m.name == name);
         place(after).map(|at| before.len() + at).or_else(|| place(before))

@@ -8,6 +8,7 @@
 pub(crate) mod field;
 mod json;
 pub(crate) mod number;
+mod scan;
 pub(crate) mod timestamp;
 
 use crate::core::event::{Event, Invalid};
