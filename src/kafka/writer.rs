@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rdkafka::TopicPartitionList;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
 use super::connection::RECORD_MAX_BYTES;
 use super::deliveries::{Deliveries, Failure};
@@ -35,13 +35,15 @@ pub struct TransactionalWriter {
     connection: Connection,
     transactional_id: String,
     /// `None` only while it is being replaced, or after that failed.
-    producer: Option<ThreadedProducer<Deliveries>>,
+    producer: Option<Arc<BaseProducer<Deliveries>>>,
     deliveries: Deliveries,
     open: bool,
 }
 
-/// Steps in which the end of deliveries is awaited: the safe crate's own `flush` looks only every 100 ms.
-const DRAIN_STEP: Duration = Duration::from_micros(500);
+/// Steps in which the end of deliveries is awaited. The safe crate's own `flush` looks only every 100 ms, and its producer
+/// with a thread of its own spends the last millisecond of each of them looking again and again.
+const DRAIN_STEP: Duration = Duration::from_millis(1);
+const SAID_AT_ONCE: usize = 16;
 /// One attempt of a call that talks to the coordinator.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// A call that has not come back by then, which its own limit should have ended, never will.
@@ -90,14 +92,14 @@ impl TransactionalWriter {
             ("message.max.bytes", record_max_bytes.as_str()),
             ("queue.buffering.max.kbytes", "65536"),
         ];
-        let producer: ThreadedProducer<Deliveries> =
+        let producer: BaseProducer<Deliveries> =
             self.connection.client(&defaults, &fixed, self.deliveries.clone())?;
         self.initialise(&producer)?;
-        self.producer = Some(producer);
+        self.producer = Some(Arc::new(producer));
         Ok(())
     }
 
-    fn initialise(&self, producer: &ThreadedProducer<Deliveries>) -> Result<(), KafkaError> {
+    fn initialise(&self, producer: &BaseProducer<Deliveries>) -> Result<(), KafkaError> {
         let limit = self.connection.connect_timeout();
         let deadline = Instant::now() + limit;
         loop {
@@ -121,6 +123,7 @@ impl TransactionalWriter {
                     false => failed_with(&action, code),
                 });
             }
+            serve(producer);
             if Instant::now() >= deadline {
                 return Err(KafkaError::Unreachable {
                     brokers: self.connection.brokers().to_owned(),
@@ -173,7 +176,9 @@ impl TransactionalWriter {
                 return Err(CommitError::Unavailable { in_doubt: false, reason });
             }
             base = returned;
-            thread::sleep(DRAIN_STEP);
+            if !serve(producer) {
+                thread::sleep(DRAIN_STEP);
+            }
         }
     }
 
@@ -206,7 +211,7 @@ impl TransactionalWriter {
         list: &TopicPartitionList,
         group: &GroupMetadata,
     ) -> Result<Result<(), ClientError>, CommitError> {
-        let producer = self.producer()?.clone();
+        let producer = Arc::clone(self.producer()?);
         let (list, metadata) = (list.clone(), Arc::clone(&group.metadata));
         let sent = within(HUNG_AFTER, "offsets", move || {
             // The client goes with the closure, before the answer: the writer's own is the last one.
@@ -295,7 +300,7 @@ impl TransactionalWriter {
         &self.transactional_id
     }
 
-    fn producer(&self) -> Result<&ThreadedProducer<Deliveries>, CommitError> {
+    fn producer(&self) -> Result<&Arc<BaseProducer<Deliveries>>, CommitError> {
         self.producer.as_ref().ok_or_else(|| CommitError::Unavailable {
             in_doubt: false,
             reason: "the producer could not be recreated".to_owned(),
@@ -305,14 +310,19 @@ impl TransactionalWriter {
     /// Waits until every record is delivered or has failed; `transaction.timeout.ms` bounds each of them.
     fn drain(&self, deadline: Instant) -> Result<(), CommitError> {
         let producer = self.producer()?;
-        while producer.in_flight_count() > 0 {
+        loop {
+            if serve(producer) {
+                continue;
+            }
+            if producer.in_flight_count() == 0 {
+                return Ok(());
+            }
             if Instant::now() >= deadline {
                 let reason = format!("{} records got no answer", producer.in_flight_count());
                 return Err(CommitError::Unavailable { in_doubt: false, reason });
             }
             thread::sleep(DRAIN_STEP);
         }
-        Ok(())
     }
 
     fn abort_because(&mut self, Failure { reason, code }: Failure) -> CommitError {
@@ -412,6 +422,16 @@ impl TransactionalWriter {
     }
 }
 
+/// Hands out what the client has to say, of deliveries, errors and its log; true when any was of deliveries. The client
+/// says one thing at a time.
+fn serve(producer: &BaseProducer<Deliveries>) -> bool {
+    let before = producer.in_flight_count();
+    for _ in 0..SAID_AT_ONCE {
+        producer.poll(Duration::ZERO);
+    }
+    producer.in_flight_count() < before
+}
+
 /// What `work` gives, done on a thread called `name`; None when it takes longer than `limit` and is left to itself, or when
 /// there is no thread for it.
 fn within<T: Send + 'static>(
@@ -429,7 +449,7 @@ fn within<T: Send + 'static>(
 }
 
 /// The code behind librdkafka's general "fatal".
-fn fatal_code(producer: &ThreadedProducer<Deliveries>, error: &RDKafkaError) -> Code {
+fn fatal_code(producer: &BaseProducer<Deliveries>, error: &RDKafkaError) -> Code {
     match error.code() {
         Code::Fatal => producer.client().fatal_error().map_or(Code::Fatal, |(code, _)| code),
         code => code,

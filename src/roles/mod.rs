@@ -12,11 +12,12 @@ mod pace;
 mod restore;
 pub mod run;
 pub mod shard_slot;
+mod stop;
 pub mod store;
 pub mod topics;
 
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::settings::Settings;
 use crate::core::plan::Plan;
@@ -33,6 +34,7 @@ use backoff::Backoff;
 use board::RulesBoard;
 use lag::LagBoard;
 use shard_slot::SlotError;
+pub use stop::Stop;
 
 /// What every worker of this process shares.
 #[derive(Clone)]
@@ -44,37 +46,6 @@ pub struct Context {
     pub board: RulesBoard,
     pub lags: LagBoard,
     pub stop: Stop,
-}
-
-/// Raised once, when the process is to end.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<OnceLock<Instant>>);
-
-impl Stop {
-    pub fn raise(&self) {
-        // Raised before: the first time counts.
-        let _ = self.0.set(Instant::now());
-    }
-
-    pub fn is_raised(&self) -> bool {
-        self.0.get().is_some()
-    }
-
-    /// How long ago it was raised.
-    pub fn elapsed(&self) -> Option<Duration> {
-        self.0.get().map(Instant::elapsed)
-    }
-
-    /// Waits up to `limit`; true when the process is to end.
-    pub fn wait(&self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
-        while !self.is_raised() && Instant::now() < deadline {
-            std::thread::sleep(
-                Duration::from_millis(10).min(deadline.saturating_duration_since(Instant::now())),
-            );
-        }
-        self.is_raised()
-    }
 }
 
 /// How to mend state that cannot be trusted any more.
