@@ -81,3 +81,6 @@ pub struct Committed {
     /// The committer's own text; the broker keeps at most 4096 bytes of it.
     pub metadata: String,
 }
+
+/// Where a group stands in a partition; None: it has committed nothing there.
+pub type Standing = (TopicPartition, Option<Committed>);

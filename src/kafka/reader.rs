@@ -16,7 +16,7 @@ use super::list::{add_start, partition_list, start_list};
 use super::membership::{GroupContext, Rebalance};
 use super::reader_options::{Assignor, ReaderOptions};
 use super::slot::{self, Slot};
-use super::{Committed, Connection, KafkaError, Start, TopicPartition};
+use super::{Connection, KafkaError, Standing, Start, TopicPartition};
 
 /// What the group wants of this member, or what a partition reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -315,7 +315,7 @@ impl GroupReader {
         &self,
         partitions: &[TopicPartition],
         timeout: Duration,
-    ) -> Result<Vec<(TopicPartition, Option<Committed>)>, KafkaError> {
+    ) -> Result<Vec<Standing>, KafkaError> {
         let found = committed_offsets(self.consumer.consumer(), partitions, timeout);
         found.map_err(|error| match error {
             KafkaError::Denied { what, mend } => {
@@ -335,7 +335,7 @@ impl GroupReader {
         &self,
         partitions: &[TopicPartition],
         timeout: Duration,
-    ) -> Result<Option<Vec<(TopicPartition, Option<Committed>)>>, KafkaError> {
+    ) -> Result<Option<Vec<Standing>>, KafkaError> {
         const ACTION: &str = "committing a mark";
         let deadline = Instant::now() + timeout;
         let mark = start_list(&[(self.mark.clone(), Start::At(0))])?;
