@@ -17,29 +17,23 @@ mod support;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use measure::{children_s, cpu_s, number, peak_kib, total};
+use measure::{cpu_s, number, peak_kib, pin, raw, total};
 use oracle::rfc3339;
-use plimsoll::kafka::{
-    Admin, Assignor, Connection, EndOf, GroupReader, ReaderEvent, ReaderOptions, Start, TopicPartition,
-};
 use support::{Deployment, INPUTS, Replica, Settings};
 
 const PARTITIONS: i32 = 12;
 /// Friday, 2025-10-31T00:00:00Z: a replay, which the wall clock does not cut off.
 const START_US: i64 = 1_761_868_800_000_000;
-const ASK: Duration = Duration::from_secs(20);
 const READS: usize = 2;
 /// Seconds without work after which all is written and stored, and what of a core counts as none.
 const QUIET: Duration = Duration::from_secs(3);
 const QUIET_CORE: f64 = 0.1;
 /// Parts of the replica's run whose cost is told apart.
 const PARTS: usize = 5;
-/// Brokers, for the process that is the consumer.
-const READ: &str = "PLIMSOLL_BENCH_READ";
 
 fn main() {
-    if let Ok(brokers) = std::env::var(READ) {
-        return read_all(&Connection::to_brokers(&brokers));
+    if raw::is_consumer(&INPUTS, PARTITIONS) {
+        return;
     }
     let records = number("PLIMSOLL_BENCH_RECORDS", 5_000_000);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -51,9 +45,10 @@ fn main() {
     generate.args(["--events", &records.to_string(), "--config"]).arg(deployment.folder());
     assert!(generate.stdout(Stdio::null()).status().unwrap().success());
 
-    let mut raw_s: Vec<f64> = (0..READS).map(|_| raw(&deployment, cores)).collect();
+    let brokers = deployment.connection.brokers();
+    let mut raw_s: Vec<f64> = (0..READS).map(|_| raw::run(brokers, cores).cpu_s).collect();
     let caught_up = catch_up(&deployment, records as f64, cores);
-    raw_s.extend((0..READS).map(|_| raw(&deployment, cores)));
+    raw_s.extend((0..READS).map(|_| raw::run(brokers, cores).cpu_s));
     let records = records as f64;
     let mut raw_ns: Vec<f64> = raw_s.iter().map(|cpu_s| cpu_s / records * 1e9).collect();
     raw_ns.sort_by(f64::total_cmp);
@@ -76,59 +71,6 @@ fn main() {
     println!("| of that, what the consumer alone would take | {:.2} |", raw / ns);
     println!("| read in | {took_s:.1} s, {:.0} records a second |", records / took_s);
     println!("| peak memory | {} MiB |", peak_kib / 1024);
-}
-
-/// Keeps a process and all its threads on one core, if there are two.
-fn pin(pid: u32, core: usize, cores: usize) {
-    if cores > 1 {
-        let pinned = Command::new("taskset")
-            .args(["--all-tasks", "--pid", "--cpu-list", &core.to_string(), &pid.to_string()])
-            .stdout(Stdio::null())
-            .status();
-        assert!(pinned.is_ok_and(|status| status.success()), "taskset of util-linux pins process {pid}");
-    }
-}
-
-/// CPU seconds of one consumer that reads all there is.
-fn raw(deployment: &Deployment, cores: usize) -> f64 {
-    let before_s = children_s();
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    let mut child = child.env(READ, deployment.connection.brokers()).spawn().unwrap();
-    pin(child.id(), 1, cores);
-    assert!(child.wait().unwrap().success());
-    children_s() - before_s
-}
-
-fn read_all(connection: &Connection) {
-    let topics: Vec<String> = INPUTS.iter().map(|topic| (*topic).to_owned()).collect();
-    let all = topics.iter().flat_map(|topic| (0..PARTITIONS).map(|p| TopicPartition::new(topic.as_str(), p)));
-    let all: Vec<TopicPartition> = all.collect();
-    let ends = Admin::open(connection).unwrap().offsets(&all, EndOf::LatestCommitted, ASK).unwrap();
-    let mut left: i64 = ends.iter().map(|(_, end)| end).sum();
-    let options = ReaderOptions {
-        group: format!("bench-read-{}", std::process::id()),
-        instance: None,
-        client_id: "bench-read".into(),
-        topics,
-        mark: TopicPartition::new("plimsoll-rules", 0),
-        assignor: Assignor::EagerRange,
-        gather: Duration::ZERO,
-        session_timeout: Duration::from_secs(10),
-    };
-    let mut reader = GroupReader::open(connection, options).unwrap();
-    while left > 0 {
-        while let Some(event) = reader.next_event().unwrap() {
-            match event {
-                ReaderEvent::Assigned(partitions) => {
-                    let starts: Vec<_> =
-                        partitions.into_iter().map(|partition| (partition, Start::At(0))).collect();
-                    reader.assign(&starts).unwrap();
-                }
-                event => panic!("{event:?}"),
-            }
-        }
-        left -= reader.read(Duration::from_millis(50), 1_000, |_| {}).unwrap() as i64;
-    }
 }
 
 struct CaughtUp {

@@ -3,7 +3,10 @@
 // Each bench that includes this uses a part of it.
 #![allow(dead_code)]
 
+pub mod raw;
+
 use std::fs;
+use std::process::{Command, Stdio};
 
 /// Ticks of `/proc/self/stat` in a second, on every Linux.
 const TICKS: f64 = 100.0;
@@ -49,4 +52,15 @@ pub fn peak_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
+}
+
+/// Keeps a process and all its threads on one core, if there are two.
+pub fn pin(pid: u32, core: usize, cores: usize) {
+    if cores > 1 {
+        let pinned = Command::new("taskset")
+            .args(["--all-tasks", "--pid", "--cpu-list", &core.to_string(), &pid.to_string()])
+            .stdout(Stdio::null())
+            .status();
+        assert!(pinned.is_ok_and(|status| status.success()), "taskset of util-linux pins process {pid}");
+    }
 }
