@@ -9,11 +9,14 @@ use std::time::Duration;
 use plimsoll::kafka::child::BoundChild;
 use plimsoll::kafka::{Admin, TopicSpec};
 
+use super::Bench;
 use super::answer::Rows;
+use super::measure::cpu_s;
 use super::run::Peer;
 use super::support::Deployment;
 
 const ASK: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(20);
 const OUTPUT_PARTITIONS: u32 = 3;
 const JDK: &str = "openjdk-17-jdk-headless";
 /// One core has no use for a collector with threads of its own, and a heap that does not grow is not resized.
@@ -76,44 +79,64 @@ pub struct JavaPeer<'a> {
     child: BoundChild,
     module: &'static str,
     output: String,
-    log: PathBuf,
-    _folder: tempfile::TempDir,
+    pass: usize,
+    folder: tempfile::TempDir,
 }
 
 impl<'a> JavaPeer<'a> {
-    pub fn start(
-        jars: &Jars,
-        module: &'static str,
-        deployment: &'a Deployment,
-        round: usize,
-        cores: usize,
-    ) -> JavaPeer<'a> {
+    pub fn start(bench: &'a Bench, module: &'static str, round: usize) -> JavaPeer<'a> {
+        let Bench { deployment, jars, cores, passes, .. } = bench;
         let (name, output) = (format!("peer-{module}-{round}"), format!("peer-{module}-rows-{round}"));
-        let spec = TopicSpec {
-            name: output.clone(),
-            partitions: OUTPUT_PARTITIONS,
-            replication_factor: 1,
-            config: BTreeMap::new(),
-        };
-        Admin::open(&deployment.connection).unwrap().create(&[spec], ASK).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         let file = File::create(&log).unwrap();
-        let mut command = java_on_second_core(cores);
+        let mut command = java_on_second_core(*cores);
         command.args(JVM).args(OPEN.iter().map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
         command.arg("-cp").arg(jars.class_path(module)).arg(format!("dev.plimsoll.peers.{module}.Main"));
-        command.args([deployment.connection.brokers(), &name, &output]).arg(folder.path().join("state"));
+        command.args([deployment.connection.brokers(), &name, &output]).arg(folder.path());
         command.stdin(Stdio::null()).stderr(file.try_clone().unwrap()).stdout(file);
+        create_outputs(deployment, &output, *passes);
         let program = command.get_program().to_string_lossy().into_owned();
         let package = if program == "taskset" { "util-linux" } else { JDK };
         let child = BoundChild::spawn(command);
         let child = child.unwrap_or_else(|error| panic!("{}", missing(&program, package, &error)));
-        JavaPeer { deployment, child, module, output, log, _folder: folder }
+        JavaPeer { deployment, child, module, output, pass: 1, folder }
+    }
+
+    /// Ends the pass; gives the CPU time that the process had used when the next one began.
+    pub fn next_pass(&mut self) -> f64 {
+        File::create(self.folder.path().join(format!("done-{}", self.pass))).unwrap();
+        self.pass += 1;
+        while self.lines_of_pass().is_none() {
+            self.assert_running();
+            std::thread::sleep(LOOK);
+        }
+        cpu_s(self.pid())
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
+
+    /// What it has printed since the pass began; a last line without its end is still being written.
+    fn lines_of_pass(&self) -> Option<String> {
+        let log = self.log();
+        let (whole, _) = log.rsplit_once('\n')?;
+        let (_, lines) = whole.split_once(&format!("pass {}", self.pass))?;
+        Some(lines.to_owned())
+    }
+}
+
+/// One topic for each pass.
+fn create_outputs(deployment: &Deployment, output: &str, passes: usize) {
+    let spec = |pass| TopicSpec {
+        name: format!("{output}-{pass}"),
+        partitions: OUTPUT_PARTITIONS,
+        replication_factor: 1,
+        config: BTreeMap::new(),
+    };
+    let specs: Vec<TopicSpec> = (1..=passes).map(spec).collect();
+    Admin::open(&deployment.connection).unwrap().create(&specs, ASK).unwrap();
 }
 
 /// Pinned from the start: a JVM counts its cores once, and starts as many compilers and collectors.
@@ -142,15 +165,13 @@ impl Peer for JavaPeer<'_> {
     }
 
     fn progress(&mut self) -> f64 {
-        let log = self.log();
-        // A line without its end is still being written.
-        let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let last = whole.lines().rfind(|line| line.starts_with("read ")).unwrap_or("read 0 folded 0");
+        let lines = self.lines_of_pass().unwrap_or_default();
+        let last = lines.lines().rfind(|line| line.starts_with("read ")).unwrap_or("read 0 folded 0");
         let numbers = last.split(' ').filter_map(|word| word.parse::<f64>().ok());
         numbers.sum::<f64>() / 2.0
     }
 
     fn rows(&self) -> Rows {
-        Rows::of_peer(self.deployment, &self.output)
+        Rows::of_peer(self.deployment, &format!("{}-{}", self.output, self.pass))
     }
 }

@@ -2,9 +2,13 @@
 //!
 //! `PLIMSOLL_BENCH_RECORDS` (2,000,000) records lie in three topics x 12 partitions. In each of `PLIMSOLL_BENCH_ROUNDS` (3)
 //! rounds, in an order that rotates, they are read by a consumer that looks at nothing, by a replica of Plimsoll with all
-//! roles, and by the same job on Kafka Streams and on Flink (`streams/` and `flink/` beside this file, built by Maven): by
-//! hour and dimensions of each source's main table the events, the bad ones, and an HDR histogram, exactly once, into a topic.
-//! Where there are two cores, whoever reads has one and the broker, the database and this process have the other.
+//! roles and all that ships, by one with no more to do than the peers, and by the peers, the same job on Kafka Streams and on
+//! Flink (`streams/` and `flink/` beside this file, built by Maven): by hour and dimensions of each source's main table the
+//! events, the bad ones, and an HDR histogram, exactly once, into a topic. Where there are two cores, whoever reads has one and
+//! the broker, the database and this process have the other.
+//!
+//! A JVM goes over the records `PLIMSOLL_BENCH_PASSES` (3) times, each time under new names, and the last one counts: its
+//! start and what its compilers do are then behind it. Plimsoll and the consumer count from the start of their process.
 //!
 //! `PLIMSOLL_BENCH_ONLY=flink` leaves the systems whose name contains it.
 //!
@@ -29,8 +33,8 @@ use answer::Answer;
 use java::{Jars, JavaPeer};
 use measure::{number, pin, raw};
 use oracle::rfc3339;
-use replica::ReplicaPeer;
-use run::{Run, measured};
+use replica::{ReplicaPeer, Task};
+use run::{Pass, measured};
 use support::{Deployment, INPUTS, Settings};
 
 const PARTITIONS: i32 = 12;
@@ -42,17 +46,20 @@ const RECORDS_A_SECOND: i64 = 7_000;
 enum System {
     Raw,
     Plimsoll,
+    PlimsollTheSame,
     Streams,
     Flink,
 }
 
-const SYSTEMS: [System; 4] = [System::Raw, System::Plimsoll, System::Streams, System::Flink];
+const SYSTEMS: [System; 5] =
+    [System::Raw, System::Plimsoll, System::PlimsollTheSame, System::Streams, System::Flink];
 
 impl System {
     fn name(self) -> &'static str {
         match self {
             System::Raw => "consumer alone",
-            System::Plimsoll => "Plimsoll",
+            System::Plimsoll => "Plimsoll, all that ships",
+            System::PlimsollTheSame => "Plimsoll, this job alone",
             System::Streams => "Kafka Streams",
             System::Flink => "Flink",
         }
@@ -65,6 +72,7 @@ fn main() {
     }
     let records = number("PLIMSOLL_BENCH_RECORDS", 2_000_000);
     let rounds = number("PLIMSOLL_BENCH_ROUNDS", 3) as usize;
+    let passes = number("PLIMSOLL_BENCH_PASSES", 3) as usize;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jars = Jars::build().unwrap_or_else(|error| panic!("{error}"));
     pin(std::process::id(), 0, cores);
@@ -72,16 +80,18 @@ fn main() {
     generate(&deployment, records);
     eprintln!("computing the answer from {records} records ...");
     let answer = Answer::of(&deployment, PARTITIONS);
-    let bench = Bench { deployment, jars, answer, cores };
+    let bench = Bench { deployment, jars, answer, cores, passes };
     let only = std::env::var("PLIMSOLL_BENCH_ONLY").unwrap_or_default().to_lowercase();
-    let mut runs: Vec<(System, Run)> = Vec::new();
+    let mut runs: Vec<(System, Vec<Pass>)> = Vec::new();
     for round in 0..rounds {
         let mut order = SYSTEMS;
         order.rotate_left(round % SYSTEMS.len());
         for system in order.into_iter().filter(|system| system.name().to_lowercase().contains(&only)) {
-            let run = bench.run(system, round);
-            eprintln!("round {} of {rounds}, {}: {}", round + 1, system.name(), run.told());
-            runs.push((system, run));
+            let passes = bench.run(system, round);
+            for pass in &passes {
+                eprintln!("round {} of {rounds}, {}: {pass}", round + 1, system.name());
+            }
+            runs.push((system, passes));
         }
     }
     println!(
@@ -105,22 +115,37 @@ struct Bench {
     jars: Jars,
     answer: Answer,
     cores: usize,
+    /// How often a JVM goes over the records.
+    passes: usize,
 }
 
 impl Bench {
-    /// Under new names of groups, transactions and topics, so that nothing is left of the rounds before.
-    fn run(&self, system: System, round: usize) -> Run {
-        let Bench { deployment, jars, answer, cores } = self;
+    /// Under new names of groups, transactions and topics, so that nothing is left of the rounds before. A pass for each time
+    /// the system went over the records in one process.
+    fn run(&self, system: System, round: usize) -> Vec<Pass> {
         match system {
             System::Raw => {
-                let run = raw::run(deployment.connection.brokers(), *cores);
-                Run::of_consumer(answer.records, &run)
+                let run = raw::run(self.deployment.connection.brokers(), self.cores);
+                vec![Pass::of_consumer(self.answer.records, &run)]
             }
-            System::Plimsoll => measured(&mut ReplicaPeer::start(deployment, round, *cores), answer),
-            System::Streams => {
-                measured(&mut JavaPeer::start(jars, "streams", deployment, round, *cores), answer)
-            }
-            System::Flink => measured(&mut JavaPeer::start(jars, "flink", deployment, round, *cores), answer),
+            System::Plimsoll => self.run_replica(Task::Everything, round),
+            System::PlimsollTheSame => self.run_replica(Task::TheSame, round),
+            System::Streams => self.run_java("streams", round),
+            System::Flink => self.run_java("flink", round),
         }
+    }
+
+    fn run_replica(&self, task: Task, round: usize) -> Vec<Pass> {
+        vec![measured(&mut ReplicaPeer::start(self, task, round), 0.0, &self.answer)]
+    }
+
+    fn run_java(&self, module: &'static str, round: usize) -> Vec<Pass> {
+        let mut peer = JavaPeer::start(self, module, round);
+        let mut passes = vec![measured(&mut peer, 0.0, &self.answer)];
+        while passes.len() < self.passes {
+            let before_s = peer.next_pass();
+            passes.push(measured(&mut peer, before_s, &self.answer));
+        }
+        passes
     }
 }

@@ -1,7 +1,9 @@
 //! What the runs have cost, side by side.
 
-use super::run::Run;
+use super::run::Pass;
 use super::{SYSTEMS, System};
+
+type Runs = [(System, Vec<Pass>)];
 
 /// Median, least and most.
 struct Spread {
@@ -12,9 +14,9 @@ struct Spread {
 
 impl Spread {
     /// Of a system that did not run every figure is NaN.
-    fn of(runs: &[(System, Run)], system: System, figure: impl Fn(&Run) -> f64) -> Spread {
+    fn of(runs: &Runs, system: System, which: Which, figure: impl Fn(&Pass) -> f64) -> Spread {
         let of_system = runs.iter().filter(|(of, _)| *of == system);
-        let mut figures: Vec<f64> = of_system.map(|(_, run)| figure(run)).collect();
+        let mut figures: Vec<f64> = of_system.map(|(_, passes)| figure(which(passes))).collect();
         if figures.is_empty() {
             figures.push(f64::NAN);
         }
@@ -28,32 +30,34 @@ impl Spread {
     }
 }
 
-/// First the second half, which leaves out starts and most of what just-in-time compilers do, then whole runs.
-pub fn print(runs: &[(System, Run)]) {
-    let half = |run: &Run| run.second_records / run.second_took_s;
-    costs("second half", runs, Run::second_ns, half);
+/// Which pass of a run is looked at.
+type Which = fn(&[Pass]) -> &Pass;
+
+pub fn print(runs: &Runs) {
+    costs("last pass", runs, |passes| &passes[passes.len() - 1]);
     println!();
-    costs("whole run", runs, Run::ns, |run| run.records / run.took_s);
+    costs("first pass", runs, |passes| &passes[0]);
 }
 
-fn costs(what: &str, runs: &[(System, Run)], ns: impl Fn(&Run) -> f64, rate: impl Fn(&Run) -> f64) {
+fn costs(what: &str, runs: &Runs, which: Which) {
     println!(
-        "| {what} | CPU ns a record | over the consumer alone | over Plimsoll | peak MiB | records a second |\n\
-         |---|---|---|---|---|---|"
+        "| {what} | CPU a record, ns | over the consumer | over Plimsoll | over Plimsoll, this job | peak MiB | records/s |\n\
+         |---|---|---|---|---|---|---|"
     );
-    let raw = Spread::of(runs, System::Raw, &ns).median;
-    let plimsoll = Spread::of(runs, System::Plimsoll, &ns).median;
+    let median = |system| Spread::of(runs, system, which, Pass::ns).median;
+    let [raw, all, same] = [System::Raw, System::Plimsoll, System::PlimsollTheSame].map(median);
     let ran = |system: &System| runs.iter().any(|(of, _)| of == system);
     for system in SYSTEMS.into_iter().filter(ran) {
-        let cost = Spread::of(runs, system, &ns);
+        let cost = Spread::of(runs, system, which, Pass::ns);
         println!(
-            "| {} | {} | {:.1} | {:.1} | {:.0} | {} |",
+            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.0} | {} |",
             system.name(),
             cost.told(),
             cost.median / raw,
-            cost.median / plimsoll,
-            Spread::of(runs, system, |run| run.peak_kib as f64 / 1024.0).max,
-            Spread::of(runs, system, &rate).told(),
+            cost.median / all,
+            cost.median / same,
+            Spread::of(runs, system, which, |pass| pass.peak_kib as f64 / 1024.0).max,
+            Spread::of(runs, system, which, Pass::rate).told(),
         );
     }
 }

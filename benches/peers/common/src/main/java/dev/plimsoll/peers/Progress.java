@@ -19,7 +19,14 @@ public final class Progress {
         FOLDED.lazySet(FOLDED.getPlain() + 1);
     }
 
-    public static void tell() {
+    /** A pass begins, and nobody counts yet. */
+    static void begin(int pass) {
+        READ.set(0);
+        FOLDED.set(0);
+        System.out.println("pass " + pass);
+    }
+
+    static void tell() {
         Thread teller = new Thread(() -> {
             while (true) {
                 System.out.println("read " + READ.get() + " folded " + FOLDED.get());

@@ -1,12 +1,11 @@
 package dev.plimsoll.peers.flink;
 
 import dev.plimsoll.peers.Event;
-import dev.plimsoll.peers.Progress;
+import dev.plimsoll.peers.Passes;
 import dev.plimsoll.peers.Source;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Properties;
-import java.util.concurrent.CountDownLatch;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.typeinfo.PrimitiveArrayTypeInfo;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
@@ -32,7 +31,7 @@ import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.clients.producer.ProducerRecord;
 
-/** `Main BROKERS GROUP OUTPUT_TOPIC FOLDER`: the job on Flink, up to where the topics end now; then waits. */
+/** `Main BROKERS GROUP OUTPUT_TOPIC FOLDER`: the job on Flink, up to where the topics end now, until it is killed. */
 public final class Main {
     private static final TypeInformation<HourFold> FOLD = new ValueTypeInfo<>(HourFold.class);
     private static final TypeInformation<Tuple2<byte[], byte[]>> ROW = Types.TUPLE(
@@ -42,10 +41,18 @@ public final class Main {
     private Main() {}
 
     public static void main(String[] arguments) throws Exception {
+        String brokers = arguments[0];
+        Passes.run(arguments[1], arguments[2], Path.of(arguments[3]), (group, output, folder) -> {
+            job(brokers, group, output, folder).execute("hours");
+            return () -> { };
+        });
+    }
+
+    private static StreamExecutionEnvironment job(String brokers, String group, String output, Path folder) {
         StreamExecutionEnvironment environment =
-                StreamExecutionEnvironment.createLocalEnvironment(1, settings(Path.of(arguments[3])));
+                StreamExecutionEnvironment.createLocalEnvironment(1, settings(folder));
         DataStream<Event> events = environment.fromSource(
-                source(arguments[0], arguments[1]),
+                source(brokers, group),
                 WatermarkStrategy.<Event>forBoundedOutOfOrderness(Duration.ofSeconds(2))
                         .withTimestampAssigner((event, kafkaMs) -> event.eventUs / 1_000),
                 "inputs");
@@ -54,10 +61,8 @@ public final class Main {
                 .window(TumblingEventTimeWindows.of(Duration.ofHours(1)))
                 .allowedLateness(Duration.ofHours(2))
                 .aggregate(new HourWindow.Add(), new HourWindow.Tell(), FOLD, FOLD, ROW)
-                .sinkTo(sink(arguments[0], arguments[1], arguments[2]));
-        Progress.tell();
-        environment.execute("hours");
-        new CountDownLatch(1).await();
+                .sinkTo(sink(brokers, group, output));
+        return environment;
     }
 
     private static Configuration settings(Path folder) {

@@ -1,15 +1,16 @@
 package dev.plimsoll.peers.streams;
 
-import dev.plimsoll.peers.Progress;
+import dev.plimsoll.peers.Passes;
 import dev.plimsoll.peers.Source;
+import java.nio.file.Path;
 import java.util.Properties;
-import java.util.concurrent.CountDownLatch;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
+import org.apache.kafka.streams.Topology;
 import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Produced;
@@ -21,7 +22,20 @@ public final class Main {
 
     private Main() {}
 
-    public static void main(String[] arguments) throws InterruptedException {
+    public static void main(String[] arguments) throws Exception {
+        String brokers = arguments[0];
+        Passes.run(arguments[1], arguments[2], Path.of(arguments[3]), (application, output, folder) -> {
+            KafkaStreams streams = new KafkaStreams(job(output), settings(brokers, application, folder));
+            streams.setUncaughtExceptionHandler(error -> {
+                error.printStackTrace();
+                return StreamThreadExceptionResponse.SHUTDOWN_APPLICATION;
+            });
+            streams.start();
+            return streams;
+        });
+    }
+
+    private static Topology job(String output) {
         StreamsBuilder builder = new StreamsBuilder();
         builder.addStateStore(HourStore.builder(STORE));
         builder.stream(
@@ -31,23 +45,15 @@ public final class Main {
                 .selectKey((key, event) -> event.key)
                 .repartition(Repartitioned.with(Serdes.String(), MeasureSerde.create()).withName("by-dimensions"))
                 .process(() -> new HourProcessor(STORE), STORE)
-                .to(arguments[2], Produced.with(Serdes.ByteArray(), Serdes.ByteArray()));
-        KafkaStreams streams =
-                new KafkaStreams(builder.build(), settings(arguments[0], arguments[1], arguments[3]));
-        streams.setUncaughtExceptionHandler(error -> {
-            error.printStackTrace();
-            return StreamThreadExceptionResponse.SHUTDOWN_APPLICATION;
-        });
-        Progress.tell();
-        streams.start();
-        new CountDownLatch(1).await();
+                .to(output, Produced.with(Serdes.ByteArray(), Serdes.ByteArray()));
+        return builder.build();
     }
 
-    private static Properties settings(String brokers, String application, String folder) {
+    private static Properties settings(String brokers, String application, Path folder) {
         Properties settings = new Properties();
         settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, brokers);
         settings.put(StreamsConfig.APPLICATION_ID_CONFIG, application);
-        settings.put(StreamsConfig.STATE_DIR_CONFIG, folder);
+        settings.put(StreamsConfig.STATE_DIR_CONFIG, folder.toString());
         settings.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
         // One core, one thread: more would only take turns on it.
         settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, 1);
