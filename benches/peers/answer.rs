@@ -184,7 +184,7 @@ impl Answer {
         if differences.is_empty() {
             return Ok(());
         }
-        let mut text = format!("{} of {} rows differ\n", differences.len(), self.rows.len());
+        let mut text = format!("{} rows differ, of {} that are to be\n", differences.len(), self.rows.len());
         for ((key, hour_us), wanted, row) in differences.iter().take(SHOWN) {
             let _ = writeln!(text, "  {key:?} {}: expected {wanted:?}, found {row:?}", rfc3339(*hour_us));
         }
