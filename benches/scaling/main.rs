@@ -1,0 +1,55 @@
+//! `cargo bench --bench scaling`: how cost and memory bend with size. One thread, one source partition, one shard, no
+//! broker: decode, fold, flush, encode; decode the partials, apply. Each case is a process of its own.
+//!
+//! Prints Markdown tables and writes an SVG picture of each to the target folder. `-- series` runs one part alone:
+//! `series`, `limits`, `panes`, `rules` or `windows`. `PLIMSOLL_BENCH_RECORDS` (25,200,000) are in a series' open hour.
+//!
+//! "Allocated" is what the shard asked of the allocator and did not give back (`allocation-counter`), without the
+//! allocator's own share; "resident" is how much the whole process grew, by the kernel.
+
+mod chart;
+mod judging;
+mod path;
+mod series;
+mod table;
+mod traffic;
+
+use std::time::Instant;
+
+use table::{CASE, Figures};
+use traffic::Spread;
+
+const PARTS: [(&str, fn()); 5] = [
+    ("series", series::report),
+    ("limits", series::report_limits),
+    ("panes", judging::report_panes),
+    ("rules", judging::report_rules),
+    ("windows", judging::report_windows),
+];
+
+fn main() {
+    if let Ok(case) = std::env::var(CASE) {
+        return found(&case).print();
+    }
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let began = Instant::now();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| part == name);
+    PARTS.iter().filter(|(name, _)| is_wanted(name)).for_each(|(_, report)| report());
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+    let load = load.split(' ').next().unwrap();
+    println!("\nload average of the machine {load}, {:.0} s in all", began.elapsed().as_secs_f64());
+}
+
+fn found(case: &str) -> Figures {
+    let words: Vec<&str> = case.split(' ').collect();
+    let number = |at: usize| words[at].parse::<u64>().unwrap();
+    match words[0] {
+        "series-cost" => series::cost(number(1), Spread::of(words[2]), words[3]),
+        "series-hour" => series::hour(number(1), Spread::of(words[2])),
+        "series-limit" => series::limit(number(1), number(2) as u32),
+        "judged-series" => judging::series(number(1), words[2]),
+        "rules" => judging::rules(number(1)),
+        "window" => judging::window(number(1) as i64, words[2]),
+        other => panic!("no case {other}"),
+    }
+}
