@@ -185,13 +185,13 @@ pub fn report_panes() {
     println!("{}", path.display());
 }
 
-/// Three minutes: in the third the window slides and nothing is forgotten yet, so what it adds is a minute's panes.
+/// Two minutes: in the second the window slides and nothing is forgotten yet, so what it adds is a minute's panes.
 pub fn series(series: u64, kind: &str) -> Figures {
     let mut traffic = Traffic::new(series, Spread::Uniform, PER_HOUR);
     let mut path = Path::new(windowed(kind, series, 60));
     path.counts_memory = true;
     let mut bytes = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..2 {
         path.spent = Spent::default();
         for _ in 0..60 {
             for _ in 0..PER_SECOND {
@@ -203,9 +203,9 @@ pub fn series(series: u64, kind: &str) -> Figures {
         bytes.push(path.shard_bytes as f64);
     }
     let mut figures = Figures::default();
-    let pane_bytes = bytes[2] - bytes[1];
+    let pane_bytes = bytes[1] - bytes[0];
     figures.set("pane_bytes", pane_bytes);
-    figures.set("beside_bytes", bytes[2] - 3.0 * pane_bytes);
+    figures.set("beside_bytes", bytes[1] - 2.0 * pane_bytes);
     figures.set("shard_ns", path.spent.shard.as_secs_f64() * 1e9 / (60 * PER_SECOND) as f64);
     figures
 }
@@ -219,16 +219,16 @@ pub fn report_rules() {
         "ingest a record",
         "shard a record",
         "partials a record",
-        "allocated",
+        "memory",
         "resident",
-        "allocated a series",
+        "memory a series",
     ]);
     let mut lines = [("ingest", Vec::new()), ("shard", Vec::new())];
     let mut memory = Vec::new();
     for (rules, name) in RULES {
         let figures = run(&format!("rules {rules}"));
         let series = rules * RULE_GROUPS as f64;
-        let allocated = figures.get("allocated");
+        let held = figures.get("held");
         table.row(&[
             name.into(),
             grouped(series),
@@ -236,17 +236,17 @@ pub fn report_rules() {
             format!("{} ns", grouped(figures.get("ingest_ns"))),
             format!("{} ns", grouped(figures.get("shard_ns"))),
             format!("{:.0} B", figures.get("partial_bytes")),
-            mib(allocated),
+            mib(held),
             mib(figures.get("resident")),
-            kib(allocated / series),
+            kib(held / series),
         ]);
         lines[0].1.push((rules, figures.get("ingest_ns")));
         lines[1].1.push((rules, figures.get("shard_ns")));
-        memory.push((rules, allocated / 1024.0));
+        memory.push((rules, held / 1024.0));
     }
     table.print("Objectives with five burn-rate tiers, five routes each; 7,000 records a second.");
     let lines = lines.map(|(name, points)| Line { name: name.into(), points });
-    let memory = Line { name: "allocated".into(), points: memory };
+    let memory = Line { name: "memory".into(), points: memory };
     let panels = [
         Panel { unit: "ns a record", lines: lines.into() },
         Panel { unit: "KiB of the shard", lines: vec![memory] },
@@ -261,23 +261,22 @@ pub fn rules(count: u64) -> Figures {
 
 pub fn report_windows() {
     println!("\n## Length of a window");
-    let mut table =
-        Table::new(&["window", "rule", "ingest a record", "shard a record", "allocated a series"]);
+    let mut table = Table::new(&["window", "rule", "ingest a record", "shard a record", "memory a series"]);
     let (mut costs, mut memory) = (Vec::new(), Vec::new());
     for kind in KINDS {
         let (mut cost, mut bytes) = (Vec::new(), Vec::new());
         for (window_s, name) in WINDOWS {
             let figures = run(&format!("window {window_s} {kind}"));
-            let allocated = figures.get("allocated") / WINDOW_GROUPS as f64;
+            let held = figures.get("held") / WINDOW_GROUPS as f64;
             table.row(&[
                 name.into(),
                 kind.into(),
                 format!("{:.0} ns", figures.get("ingest_ns")),
                 format!("{:.0} ns", figures.get("shard_ns")),
-                kib(allocated),
+                kib(held),
             ]);
             cost.push((window_s, figures.get("shard_ns")));
-            bytes.push((window_s, allocated / 1024.0));
+            bytes.push((window_s, held / 1024.0));
         }
         costs.push(Line { name: kind.into(), points: cost });
         memory.push(Line { name: kind.into(), points: bytes });
@@ -295,7 +294,7 @@ pub fn window(window_s: i64, kind: &str) -> Figures {
 
 /// Fills a window and the time that is judged again, and then takes what a record costs.
 ///
-/// What lies further back than that time is in coarse panes alone. A tenth of the load touches nearly all their bins too,
+/// What lies further back than that time is in coarse panes alone. A twentieth of the load touches nearly all their bins too,
 /// and cells are counts, whatever they come to.
 fn steady(rules: Rules, groups: u64, window_s: i64) -> Figures {
     let mut traffic = Traffic::new(groups, Spread::Uniform, PER_HOUR);
@@ -304,7 +303,7 @@ fn steady(rules: Rules, groups: u64, window_s: i64) -> Figures {
     path.counts_memory = true;
     let (thin, full): (Vec<_>, Vec<_>) = (0..30)
         .map(|_| {
-            let thin = path.folded_second(&mut traffic, PER_SECOND / 10);
+            let thin = path.folded_second(&mut traffic, PER_SECOND / 20);
             (thin, path.folded_second(&mut traffic, PER_SECOND))
         })
         .unzip();
@@ -314,7 +313,7 @@ fn steady(rules: Rules, groups: u64, window_s: i64) -> Figures {
     path.repeat(&thin, full_from_s - window_s * 11 / 10, full_from_s, 60);
     path.repeat(&full, full_from_s, START_S, 1);
     let mut figures = Figures::default();
-    figures.set("allocated", path.shard_bytes as f64);
+    figures.set("held", path.shard_bytes as f64);
     figures.set("resident", resident_bytes().0.saturating_sub(before_bytes) as f64);
     figures.set("projections", path.projections() as f64);
     path.counts_memory = false;

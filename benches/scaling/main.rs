@@ -4,8 +4,8 @@
 //! Prints Markdown tables and writes an SVG picture of each to the target folder. `-- series` runs one part alone:
 //! `series`, `limits`, `panes`, `rules` or `windows`. `PLIMSOLL_BENCH_RECORDS` (25,200,000) are in a series' open hour.
 //!
-//! "Allocated" is what the shard asked of the allocator and did not give back (`allocation-counter`), without the
-//! allocator's own share; "resident" is how much the whole process grew, by the kernel.
+//! Memory is what the shard asked of the allocator and did not give back (`allocation-counter`), and 16 bytes a block for
+//! the allocator's own share; "resident" is how much the whole process grew, by the kernel.
 
 mod chart;
 mod judging;

@@ -21,6 +21,8 @@ use crate::traffic::{Request, START_US, Slots, Traffic};
 const SECOND_US: i64 = 1_000_000;
 /// `limits.partial`, as it ships.
 const PARTIAL_BYTES: usize = 512 << 10;
+/// What glibc's allocator takes for each block beside what was asked for: a head of 8 bytes, and 8 on average to round up.
+const BLOCK_BYTES: i64 = 16;
 /// As they ship.
 const OPTIONS: ShardOptions =
     ShardOptions { provisional_every_s: 300, heartbeat_every_s: 10, rows_per_record: 256 };
@@ -83,6 +85,7 @@ pub struct Path {
     pub spent: Spent,
     /// Whether what the shard allocates is counted, which costs time.
     pub counts_memory: bool,
+    /// What the shard holds, with the allocator's own share.
     pub shard_bytes: i64,
 }
 
@@ -175,7 +178,8 @@ impl Path {
             self.outputs.clear();
         };
         if self.counts_memory {
-            self.shard_bytes += allocation_counter::measure(apply).bytes_current;
+            let grown = allocation_counter::measure(apply);
+            self.shard_bytes += grown.bytes_current + BLOCK_BYTES * grown.count_current;
         } else {
             apply();
         }

@@ -77,17 +77,29 @@ impl Traffic {
     }
 
     pub fn next(&mut self) -> Request {
-        let rng = &mut self.rng;
-        let series = self.routes.len() as u64;
-        let route = match self.spread {
-            Spread::Uniform => rng.next_u64() % series,
-            Spread::Zipf => (self.ranks.sample(rng) as u64 - 1) * STRIDE % series,
+        self.next_of(1).0
+    }
+
+    /// The next request whose route is one of every so many, and how many others came before it.
+    pub fn next_of(&mut self, every: u64) -> (Request, u64) {
+        let (rng, series) = (&mut self.rng, self.routes.len() as u64);
+        let mut skipped = 0;
+        let route = loop {
+            let route = match self.spread {
+                Spread::Uniform => rng.next_u64() % series,
+                Spread::Zipf => (self.ranks.sample(rng) as u64 - 1) * STRIDE % series,
+            };
+            if route % every == 0 {
+                break route;
+            }
+            skipped += 1;
         };
         let status = match rng.next_u64() % 200 {
             0 => 500,
             1..=6 => 404,
             _ => 200,
         };
+        self.drawn += skipped;
         let request = Request {
             at_us: START_US + (self.drawn * 3_600 * SECOND_US / self.per_hour) as i64,
             route: route as usize,
@@ -97,7 +109,7 @@ impl Traffic {
             bytes: self.sizes.sample(rng) as i64,
         };
         self.drawn += 1;
-        request
+        (request, skipped)
     }
 
     /// A record as producers write it.
