@@ -235,7 +235,7 @@ pub fn report_rules() {
             grouped(figures.get("projections")),
             format!("{} ns", grouped(figures.get("ingest_ns"))),
             format!("{} ns", grouped(figures.get("shard_ns"))),
-            format!("{:.0} B", figures.get("partial_bytes")),
+            format!("{:.2} B", figures.get("partial_bytes")),
             mib(held),
             mib(figures.get("resident")),
             kib(held / series),

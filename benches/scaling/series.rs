@@ -96,7 +96,7 @@ fn report_hours() -> Panel {
         lines.push(Line { name: format!("open hour, {}", spread.name()), points });
     }
     table.print(
-        "An open hour at 7,000 records a second over all series; the memory is that of one shard of twelve, the one with the busiest.",
+        "An open hour at 7,000 records a second over all series. Its memory is that of one shard of twelve, the busiest.",
     );
     Panel { unit: "bytes a series in an open hour", lines }
 }

@@ -49,7 +49,7 @@ impl Table {
     pub fn new(columns: &[&str]) -> Table {
         let mut table = Table { text: String::new() };
         table.row(columns);
-        table.row(&vec!["---"; columns.len()]);
+        table.text.push_str(&format!("{}|\n", "|---".repeat(columns.len())));
         table
     }
 
