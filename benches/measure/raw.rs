@@ -60,7 +60,6 @@ fn read_all(connection: &Connection, topics: &[&str], partitions: i32) -> Durati
         instance: None,
         client_id: "bench-read".into(),
         topics,
-        mark: TopicPartition::new("plimsoll-rules", 0),
         assignor: Assignor::EagerRange,
         gather: Duration::ZERO,
         session_timeout: Duration::from_secs(10),

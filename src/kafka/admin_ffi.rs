@@ -1,5 +1,4 @@
-//! Calls the safe crate lacks: ListOffsets, DescribeTopics, commits that wait no longer than they are told, and lists
-//! with raw metadata.
+//! Administrative calls the safe crate lacks: ListOffsets, DescribeTopics, and lists with raw metadata.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::NonNull;
@@ -109,7 +108,7 @@ pub(super) fn list_offsets(
             handle.client,
             list.ptr(),
             request.options.as_ptr(),
-            request.queue.0.as_ptr(),
+            request.queue.as_ptr(),
         );
     }
     let answer = request.wait(timeout)?;
@@ -123,24 +122,6 @@ pub(super) fn list_offsets(
             .map(|i| copy_element(&*sys::rd_kafka_ListOffsetsResultInfo_topic_partition(*infos.add(i))))
             .collect())
     }
-}
-
-/// Commits offsets as a member of the client's group and waits for the answer; librdkafka's own wait has no limit.
-pub(super) fn commit(
-    handle: Handle<'_>,
-    list: &TopicPartitionList,
-    timeout: Duration,
-) -> Result<(), AdminFailure> {
-    let queue = AnswerQueue::new(handle)?;
-    // SAFETY: client, list and queue are alive during the call; librdkafka copies the list and takes its own reference of
-    // the queue. Without a callback the opaque pointer is not used.
-    let error = unsafe {
-        sys::rd_kafka_commit_queue(handle.client, list.ptr(), queue.0.as_ptr(), None, std::ptr::null_mut())
-    };
-    if error.is_error() {
-        return Err((error.into(), "the commit was not sent".to_owned()));
-    }
-    queue.wait(timeout).map(drop)
 }
 
 /// A topic as DescribeTopics sees it.
@@ -170,7 +151,7 @@ pub(super) fn describe_topics(
             handle.client,
             collection,
             request.options.as_ptr(),
-            request.queue.0.as_ptr(),
+            request.queue.as_ptr(),
         );
         sys::rd_kafka_TopicCollection_destroy(collection);
     }
@@ -212,48 +193,9 @@ unsafe fn destroy(error: *mut sys::rd_kafka_error_t) {
     }
 }
 
-/// The queue an answer comes to.
-struct AnswerQueue(NonNull<RDKafkaQueue>);
-
-impl AnswerQueue {
-    fn new(handle: Handle<'_>) -> Result<AnswerQueue, AdminFailure> {
-        // SAFETY: the client is alive by `Handle`'s lifetime; the result is null or ours.
-        let queue = unsafe { sys::rd_kafka_queue_new(handle.client) };
-        NonNull::new(queue)
-            .map(AnswerQueue)
-            .ok_or_else(|| (Code::Fail, "the client gave no queue".to_owned()))
-    }
-
-    fn wait(&self, limit: Duration) -> Result<Answer, AdminFailure> {
-        let limit_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the queue is alive and only this thread reads it; the event is ours.
-        let event = unsafe { sys::rd_kafka_queue_poll(self.0.as_ptr(), limit_ms) };
-        let Some(event) = NonNull::new(event) else {
-            return Err((Code::OperationTimedOut, "no answer".to_owned()));
-        };
-        let answer = Answer(event);
-        // SAFETY: the event is alive; its error string belongs to it.
-        let (error, reason) = unsafe {
-            (
-                sys::rd_kafka_event_error(event.as_ptr()),
-                text(sys::rd_kafka_event_error_string(event.as_ptr())),
-            )
-        };
-        if error.is_error() { Err((error.into(), reason)) } else { Ok(answer) }
-    }
-}
-
-impl Drop for AnswerQueue {
-    fn drop(&mut self) {
-        // SAFETY: ours and destroyed once; the client outlives it (`Handle`'s lifetime). An answer still to come holds
-        // its own reference.
-        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) };
-    }
-}
-
-/// An administrative request: where its answer comes to, and its options.
+/// The queue an answer comes to, and the options of the request.
 struct Request {
-    queue: AnswerQueue,
+    queue: NonNull<RDKafkaQueue>,
     options: NonNull<RDKafkaAdminOptions>,
 }
 
@@ -263,11 +205,19 @@ impl Request {
         operation: RDKafkaAdminOp,
         timeout: Duration,
     ) -> Result<Request, AdminFailure> {
-        let queue = AnswerQueue::new(handle)?;
-        // SAFETY: the client is alive by `Handle`'s lifetime; the result is null or ours.
-        let options = unsafe { sys::rd_kafka_AdminOptions_new(handle.client, operation) };
-        let none = || (Code::Fail, "the client gave no options".to_owned());
-        let request = Request { queue, options: NonNull::new(options).ok_or_else(none)? };
+        let none = || (Code::Fail, "the client gave no queue".to_owned());
+        // SAFETY: the client is alive by `Handle`'s lifetime; both results are null or ours.
+        let (queue, options) = unsafe {
+            (
+                NonNull::new(sys::rd_kafka_queue_new(handle.client)),
+                NonNull::new(sys::rd_kafka_AdminOptions_new(handle.client, operation)),
+            )
+        };
+        let request = match (queue, options) {
+            (Some(queue), Some(options)) => Request { queue, options },
+            // What was made leaks, in a process that is out of memory.
+            _ => return Err(none()),
+        };
         let mut message: [c_char; 256] = [0; 256];
         let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX).clamp(1, 3_600_000);
         // SAFETY: options are alive; at most `message.len()` bytes are written.
@@ -284,14 +234,33 @@ impl Request {
 
     /// Waits for the answer a little longer than librdkafka itself does.
     fn wait(&self, timeout: Duration) -> Result<Answer, AdminFailure> {
-        self.queue.wait(timeout.saturating_add(Duration::from_millis(500)))
+        let limit = timeout.saturating_add(Duration::from_millis(500));
+        let limit_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive and only this thread reads it; the event is ours.
+        let event = unsafe { sys::rd_kafka_queue_poll(self.queue.as_ptr(), limit_ms) };
+        let Some(event) = NonNull::new(event) else {
+            return Err((Code::OperationTimedOut, "no answer".to_owned()));
+        };
+        let answer = Answer(event);
+        // SAFETY: the event is alive; its error string belongs to it.
+        let (error, reason) = unsafe {
+            (
+                sys::rd_kafka_event_error(event.as_ptr()),
+                text(sys::rd_kafka_event_error_string(event.as_ptr())),
+            )
+        };
+        if error.is_error() { Err((error.into(), reason)) } else { Ok(answer) }
     }
 }
 
 impl Drop for Request {
     fn drop(&mut self) {
-        // SAFETY: ours and destroyed once; the client outlives the request.
-        unsafe { sys::rd_kafka_AdminOptions_destroy(self.options.as_ptr()) };
+        // SAFETY: both are ours and destroyed once; the client outlives the request (`Handle`'s lifetime). An answer
+        // still to come holds its own reference of the queue.
+        unsafe {
+            sys::rd_kafka_AdminOptions_destroy(self.options.as_ptr());
+            sys::rd_kafka_queue_destroy(self.queue.as_ptr());
+        }
     }
 }
 

@@ -56,7 +56,9 @@ impl KafkaError {
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum CommitError {
     /// The transaction was aborted and no reader will see it. The writer is ready for the next `begin`.
-    /// The group may have moved on (new generation, member gone): serve the reader's events, then reposition.
+    /// The group may have moved on (new generation, member gone): serve the reader's events, then reposition. Also when
+    /// its broker speaks of a fenced instance: it says so of a member that is just joining anew under its own name too,
+    /// and of a twin the reader hears with its next heartbeat.
     #[error("transaction aborted: {reason}")]
     Aborted { reason: String },
     /// Another producer used this transactional id, or the broker gave up waiting and raised the epoch (a pause
@@ -64,9 +66,6 @@ pub enum CommitError {
     /// `recreate`, read the committed offsets, reposition.
     #[error("producer fenced: {reason}")]
     Fenced { reason: String },
-    /// The group has another member with this `group.instance.id`: exit.
-    #[error("{}", instance_fenced(.reason))]
-    InstanceFenced { reason: String },
     /// No answer within the bound. With `in_doubt` the transaction may be committed or not:
     /// in any case `recreate`, read the committed offsets and go on from those.
     #[error("broker unavailable (outcome {}): {reason}", if *.in_doubt { "unknown" } else { "not committed" })]
@@ -237,7 +236,7 @@ mod tests {
     fn a_fenced_instance_may_be_a_twin_or_a_ghost_of_its_own() {
         let texts = [
             failed_with("reading", Code::FencedInstanceId).to_string(),
-            CommitError::InstanceFenced { reason: "fenced".into() }.to_string(),
+            KafkaError::InstanceFenced { reason: "fenced".into() }.to_string(),
         ];
         for text in texts {
             assert!(text.contains("give every replica its own `instance`"), "{text}");

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -31,8 +33,13 @@ struct Noted {
     rebalances: Mutex<VecDeque<Rebalance>>,
     last_error: Mutex<Option<String>>,
     served: AtomicU64,
+    /// Nobody will ask any more.
+    alone: AtomicBool,
     closing: AtomicBool,
 }
+
+/// In which librdkafka closes that had nothing to wait for.
+const CLOSES_WITHIN: Duration = Duration::from_millis(20);
 
 impl GroupContext {
     pub(super) fn pop(&self) -> Option<Rebalance> {
@@ -51,7 +58,26 @@ impl GroupContext {
 
     /// From now on rebalances are answered in the callback, with whatever librdkafka proposes.
     pub(super) fn answer_alone(&self) {
+        self.0.alone.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on the group is left.
+    pub(super) fn closing(&self) {
         self.0.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Who closes in the middle of an eager rebalance is taken by librdkafka to have answered it. It then closes without
+    /// waiting, and an answer that comes after that is never heard of again: the caller would wait for ever.
+    fn is_taken_for_answered(&self, consumer: &BaseConsumer<GroupContext>, assigned: bool) -> bool {
+        if !self.0.closing.load(Ordering::Relaxed) {
+            return false;
+        }
+        // What closing itself revokes looks the same, but for that one it does wait.
+        let until = Instant::now() + CLOSES_WITHIN;
+        while !assigned && !consumer.closed() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assigned || consumer.closed()
     }
 
     fn note(&self) {
@@ -89,8 +115,11 @@ impl ConsumerContext for GroupContext {
     ) {
         self.note();
         let assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.0.closing.load(Ordering::Relaxed) {
+        if self.0.alone.load(Ordering::Relaxed) {
             let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+            if !cooperative && self.is_taken_for_answered(consumer, assigned) {
+                return;
+            }
             // An error means that closing has overtaken this rebalance.
             let _ = match (assigned, cooperative) {
                 (true, true) => consumer.incremental_assign(list),

@@ -25,6 +25,7 @@ mod reader;
 mod reader_options;
 mod slot;
 mod stretch;
+mod within;
 mod writer;
 
 use std::fmt;

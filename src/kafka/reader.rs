@@ -8,9 +8,8 @@ use rdkafka::consumer::{Consumer, ConsumerGroupMetadata, RebalanceProtocol};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::admin_ffi::{self, Handle};
 use super::batch::{Fetched, QueuedConsumer, Record};
-use super::error::{consumer_error, failed, failed_with, is_passing, partition_error};
+use super::error::{consumer_error, failed, partition_error};
 use super::group_offsets::committed_offsets;
 use super::list::{add_start, partition_list, start_list};
 use super::membership::{GroupContext, Rebalance};
@@ -47,7 +46,6 @@ pub struct GroupReader {
     context: GroupContext,
     group: String,
     topics: Vec<String>,
-    mark: TopicPartition,
     assignor: Assignor,
     slots: Vec<Slot>,
     lost: VecDeque<ReaderEvent>,
@@ -99,7 +97,6 @@ impl GroupReader {
             context,
             group: options.group,
             topics: options.topics,
-            mark: options.mark,
             assignor: options.assignor,
             slots: Vec::new(),
             lost: VecDeque::new(),
@@ -310,7 +307,7 @@ impl GroupReader {
     /// them is open. `None`: nothing committed. In the order of `partitions`.
     ///
     /// Right after [`ReaderEvent::Assigned`] that is all the group has: its coordinator had to write the assignment
-    /// down. Later it may be less, see [`written`](Self::written).
+    /// down. Later it may be less, unless it is [proved](super::TransactionalWriter::prove_coordinator) first.
     pub fn committed(
         &self,
         partitions: &[TopicPartition],
@@ -323,33 +320,6 @@ impl GroupReader {
             }
             error => error,
         })
-    }
-
-    /// What [`committed`](Self::committed) says once the coordinator has shown that it still is the coordinator, and
-    /// that it knows everything the one before it has acknowledged. One that was replaced without having heard of it
-    /// goes on answering from memory, and one that has just taken over answers for a moment as of the high watermark
-    /// it had as a follower. Neither can write, so a mark is committed first.
-    ///
-    /// `None`: the group is being shared out anew, or has been without this member; the next events tell.
-    pub fn written(
-        &self,
-        partitions: &[TopicPartition],
-        timeout: Duration,
-    ) -> Result<Option<Vec<Standing>>, KafkaError> {
-        const ACTION: &str = "committing a mark";
-        let deadline = Instant::now() + timeout;
-        let mark = start_list(&[(self.mark.clone(), Start::At(0))])?;
-        match admin_ffi::commit(Handle::of(self.consumer.consumer().client()), &mark, timeout) {
-            Ok(()) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                self.committed(partitions, left).map(Some)
-            }
-            Err((Code::RebalanceInProgress | Code::IllegalGeneration | Code::UnknownMemberId, _)) => Ok(None),
-            Err((code, _)) if is_passing(code) => {
-                Err(KafkaError::TimedOut { action: format!("{ACTION} ({code})"), waited: timeout })
-            }
-            Err((code, _)) => Err(failed_with(ACTION, code)),
-        }
     }
 
     /// For each assigned partition the next offset this reader would hand out, transaction markers already passed.
@@ -481,5 +451,8 @@ impl Drop for GroupReader {
                 Some(Rebalance::Revoked { .. }) => Some(Unanswered::Unassign),
             };
         }
+        // What the group wants and nobody has looked at yet.
+        self.serve();
+        self.context.closing();
     }
 }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::TopicPartition;
-
 /// How partitions move between members of the group. All members of a group use the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assignor {
@@ -22,8 +20,6 @@ pub struct ReaderOptions {
     pub instance: Option<String>,
     pub client_id: String,
     pub topics: Vec<String>,
-    /// A partition that exists and that the group does not read: see [`GroupReader::written`](super::GroupReader::written).
-    pub mark: TopicPartition,
     pub assignor: Assignor,
     /// How long the broker may hold back records so that a fetch is worth it; zero: not at all.
     pub gather: Duration,

@@ -1,7 +1,7 @@
 //! Records and offsets in one transaction.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use super::connection::RECORD_MAX_BYTES;
 use super::deliveries::{Deliveries, Failure};
 use super::error::{failed_with, grant, is_denied};
 use super::list::commit_list;
+use super::within::within;
 use super::{CommitError, Committed, Connection, GroupMetadata, KafkaError, TopicPartition};
 
 /// One record to write.
@@ -190,17 +191,42 @@ impl TransactionalWriter {
         offsets: &[(TopicPartition, Committed)],
         group: &GroupMetadata,
     ) -> Result<(), CommitError> {
-        let list = commit_list(offsets).map_err(|error| self.not_committed(error))?;
         let deadline = Instant::now() + OUTCOME_LIMIT;
         // Offsets first: their round trip overlaps with the records' own.
+        self.add_offsets(offsets, group, deadline)?;
+        self.finish(deadline)
+    }
+
+    /// Makes the group's coordinator write something down, and commits nothing. When it returns, the coordinator is one,
+    /// and it knows everything the one before it has acknowledged: one that was replaced without having heard of it goes
+    /// on answering from memory, and one that has just taken over answers for a moment as of the high watermark it had as
+    /// a follower. Neither can write. `mark` is a partition that exists and that the group does not read.
+    /// [`CommitError::Aborted`]: the group goes on without this member; the reader's events tell how.
+    pub fn prove_coordinator(
+        &mut self,
+        mark: &TopicPartition,
+        group: &GroupMetadata,
+    ) -> Result<(), CommitError> {
+        self.begin()?;
+        let mark = (mark.clone(), Committed { next: 0, metadata: String::new() });
+        self.add_offsets(&[mark], group, Instant::now() + OUTCOME_LIMIT)?;
+        self.abort()
+    }
+
+    fn add_offsets(
+        &mut self,
+        offsets: &[(TopicPartition, Committed)],
+        group: &GroupMetadata,
+        deadline: Instant,
+    ) -> Result<(), CommitError> {
+        let list = commit_list(offsets).map_err(|error| self.not_committed(error))?;
         loop {
             match self.send_offsets(&list, group)? {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(error) if is_retriable(&error) && Instant::now() < deadline => {}
                 Err(error) => return Err(self.offsets_refused(error, offsets, group)),
             }
         }
-        self.finish(deadline)
     }
 
     /// One attempt, on a thread of its own: librdkafka may wait for ever for a group's coordinator that is gone, whatever
@@ -356,11 +382,7 @@ impl TransactionalWriter {
             }
             ClientError::Transaction(inner) if inner.txn_requires_abort() => {
                 let failure = self.deliveries.failure().unwrap_or_else(|| Failure::passing(inner.string()));
-                let outcome = self.abort_because(failure.clone());
-                match inner.code() {
-                    Code::FencedInstanceId => CommitError::InstanceFenced { reason: failure.reason },
-                    _ => outcome,
-                }
+                self.abort_because(failure)
             }
             _ => self.settled(error),
         }
@@ -432,22 +454,6 @@ fn serve(producer: &BaseProducer<Deliveries>) -> bool {
     producer.in_flight_count() < before
 }
 
-/// What `work` gives, done on a thread called `name`; None when it takes longer than `limit` and is left to itself, or when
-/// there is no thread for it.
-fn within<T: Send + 'static>(
-    limit: Duration,
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let answer = move || {
-        // Nobody listens any more to one that comes too late.
-        let _ = sender.send(work());
-    };
-    thread::Builder::new().name(name.to_owned()).spawn(answer).ok()?;
-    receiver.recv_timeout(limit).ok()
-}
-
 /// The code behind librdkafka's general "fatal".
 fn fatal_code(producer: &BaseProducer<Deliveries>, error: &RDKafkaError) -> Code {
     match error.code() {
@@ -472,18 +478,4 @@ fn is_fence(code: Code) -> bool {
             | Code::UnknownProducerId
             | Code::OutOfOrderSequenceNumber
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_waits_for_a_call_that_hangs() {
-        let (hold, held) = mpsc::channel::<()>();
-        let hangs = move || held.recv();
-        assert!(within(Duration::from_millis(20), "test", hangs).is_none());
-        drop(hold);
-        assert_eq!(within(Duration::from_secs(10), "test", || 7), Some(7));
-    }
 }

@@ -303,12 +303,11 @@ impl Evaluate {
 
     /// Drops what turns out to be committed after all; false when the group cannot say before it is shared out anew.
     fn find_out(&mut self, reader: &GroupReader) -> Result<bool, RoleError> {
-        let owned = reader.assignment();
         let component = Component::Evaluate(self.worker);
-        let written = super::patiently(&self.context, component, || reader.written(&owned, ASK))?;
-        let Some(committed) = written else { return Ok(false) };
+        let standings = self.context.standings(component, reader, &mut self.writer)?;
+        let Some(standings) = standings else { return Ok(false) };
         self.in_doubt = false;
-        for (partition, committed) in committed {
+        for (partition, committed) in standings {
             if let (Some(slot), Some(committed)) = (self.slots.get_mut(&partition.partition), committed) {
                 slot.found_at(committed.next);
             }

@@ -22,8 +22,8 @@ use crate::core::time::{MILLI_US, SECOND_US, second_of};
 use crate::decode::Decoder;
 use crate::http::{Component, LagMetrics, Role, SourceMetrics, State};
 use crate::kafka::{
-    Admin, CommitError, Committed, EndOf, GroupReader, KafkaError, ReaderEvent, Record, Start, TopicInfo,
-    TopicPartition, TransactionalWriter, WriterRecord,
+    Admin, CommitError, Committed, EndOf, GroupReader, KafkaError, ReaderEvent, Record, Standing, Start,
+    TopicInfo, TopicPartition, TransactionalWriter, WriterRecord,
 };
 use crate::wire::offset::OffsetMetadata;
 use crate::wire::partial::{FlushHead, encode_flush, encode_spec};
@@ -128,6 +128,7 @@ impl Ingest {
                 self.rebalance(&mut reader, event)?;
             }
             if self.adrift {
+                self.backoff.wait(&self.context.stop);
                 self.start_over(&mut reader)?;
                 continue;
             }
@@ -191,19 +192,16 @@ impl Ingest {
     ) -> Result<Vec<(TopicPartition, Start)>, RoleError> {
         let component = Component::Ingest(self.worker);
         let ask = || reader.committed(partitions, ASK);
-        let committed = super::patiently(&self.context, component, ask)?;
-        self.begin_at(partitions, committed)
+        let standings = super::patiently(&self.context, component, ask)?;
+        self.begin_at(standings)
     }
 
-    fn begin_at(
-        &mut self,
-        partitions: &[TopicPartition],
-        committed: Vec<(TopicPartition, Option<Committed>)>,
-    ) -> Result<Vec<(TopicPartition, Start)>, RoleError> {
+    fn begin_at(&mut self, standings: Vec<Standing>) -> Result<Vec<(TopicPartition, Start)>, RoleError> {
         self.discard();
-        let first = self.earliest(partitions)?;
+        let partitions: Vec<_> = standings.iter().map(|(partition, _)| partition.clone()).collect();
+        let first = self.earliest(&partitions)?;
         let mut starts = Vec::new();
-        for ((partition, committed), (_, first)) in committed.into_iter().zip(first) {
+        for ((partition, committed), (_, first)) in standings.into_iter().zip(first) {
             let Some((id, topic)) = self.identify(&partition) else { continue };
             let metadata = match &committed {
                 Some(committed) => OffsetMetadata::decode(&committed.metadata).unwrap_or_else(|error| {
@@ -482,12 +480,11 @@ impl Ingest {
     /// After a failed transaction: what the group has committed is the truth, everything else is read again.
     fn start_over(&mut self, reader: &mut GroupReader) -> Result<(), RoleError> {
         self.discard();
-        let partitions = reader.assignment();
         let component = Component::Ingest(self.worker);
-        let written = super::patiently(&self.context, component, || reader.written(&partitions, ASK))?;
-        self.adrift = written.is_none();
-        if let Some(committed) = written {
-            let starts = self.begin_at(&partitions, committed)?;
+        let standings = self.context.standings(component, reader, &mut self.writer)?;
+        self.adrift = standings.is_none();
+        if let Some(standings) = standings {
+            let starts = self.begin_at(standings)?;
             reader.reposition(&starts)?;
         }
         Ok(())

@@ -25,7 +25,7 @@ use crate::core::shard::Violation;
 use crate::core::shard::checkpoint::RestoreError;
 use crate::http::{AbortCause, Component, Health, Metrics, Role};
 use crate::kafka::{
-    Assignor, CommitError, Connection, GroupReader, KafkaError, ReaderOptions, TopicPartition,
+    Assignor, CommitError, Connection, GroupReader, KafkaError, ReaderOptions, Standing, TopicPartition,
     TransactionalWriter,
 };
 use crate::store::StoreError;
@@ -102,6 +102,9 @@ impl RoleError {
 
 /// How long a member may be silent before the group gives its partitions away.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a group is asked at a time where it stands.
+const ASK: Duration = Duration::from_secs(10);
 
 /// Rows are in no hurry, and Postgres prefers a few large statements.
 const STORE_GATHERS: Duration = Duration::from_millis(250);
@@ -181,13 +184,30 @@ impl Context {
             instance,
             client_id: self.member(role, worker),
             topics,
-            // Every process knows it, and no group reads it.
-            mark: TopicPartition::new(self.settings.topics.full_name(&self.settings.topics.rules), 0),
             assignor,
             gather,
             session_timeout: SESSION_TIMEOUT,
         };
         Ok(GroupReader::open(&self.connection, options)?)
+    }
+
+    /// Where the group stands after a transaction of this member failed. None: the group is being shared out anew, or
+    /// has no coordinator; ask again once the reader's events are answered.
+    fn standings(
+        &self,
+        component: Component,
+        reader: &GroupReader,
+        writer: &mut TransactionalWriter,
+    ) -> Result<Option<Vec<Standing>>, RoleError> {
+        // Every process knows it, and no group reads it.
+        let mark = TopicPartition::new(self.settings.topics.full_name(&self.settings.topics.rules), 0);
+        match writer.prove_coordinator(&mark, &reader.group_metadata()?) {
+            Ok(()) => {
+                let partitions = reader.assignment();
+                patiently(self, component, || reader.committed(&partitions, ASK)).map(Some)
+            }
+            Err(error) => self.mend(component, writer, error).map(|()| None),
+        }
     }
 
     /// Makes the writer whole again after a failed transaction. An error means that this process must end.
@@ -199,7 +219,7 @@ impl Context {
     ) -> Result<(), RoleError> {
         let cause = match &error {
             CommitError::Aborted { .. } => AbortCause::Rebalance,
-            CommitError::Fenced { .. } | CommitError::InstanceFenced { .. } => AbortCause::Fenced,
+            CommitError::Fenced { .. } => AbortCause::Fenced,
             CommitError::Unavailable { .. } => AbortCause::Timeout,
             CommitError::Denied { .. } | CommitError::Fatal { .. } => AbortCause::Broker,
         };
@@ -207,9 +227,7 @@ impl Context {
         tracing::warn!(%component, cause = cause.name(), %error, "transaction did not commit");
         match error {
             CommitError::Aborted { .. } => Ok(()),
-            CommitError::InstanceFenced { .. } | CommitError::Denied { .. } | CommitError::Fatal { .. } => {
-                Err(error.into())
-            }
+            CommitError::Denied { .. } | CommitError::Fatal { .. } => Err(error.into()),
             CommitError::Fenced { .. } | CommitError::Unavailable { .. } => self.recreate(component, writer),
         }
     }

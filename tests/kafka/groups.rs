@@ -1,8 +1,8 @@
 //! Several members, and a broker that stands still.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,11 @@ use plimsoll::kafka::{
     TopicPartition, TransactionalWriter, WriterRecord, read_whole,
 };
 
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
 use crate::support::{
-    WAIT, append, at, connect, create, fill, next_event, options, plain_producer, shared, unique, until,
+    WAIT, append, at, connect, create, fill, mark, next_event, options, plain_producer, shared, unique, until,
 };
 
 /// Reads `input` and writes, in transactions, which ranges it read to the one partition of `output`.
@@ -36,8 +39,17 @@ fn member(connection: &Connection, options: ReaderOptions, output: &str, stop: &
             }
         }
         if failed {
-            let Some(written) = reader.written(&reader.assignment(), WAIT).unwrap() else { continue };
-            reader.reposition(&starts(written)).unwrap();
+            match writer.prove_coordinator(&mark(), &reader.group_metadata().unwrap()) {
+                Ok(()) => {}
+                Err(CommitError::Aborted { .. }) => continue,
+                Err(CommitError::Fenced { .. } | CommitError::Unavailable { .. }) => {
+                    writer.recreate().unwrap();
+                    continue;
+                }
+                Err(error) => panic!("{error}"),
+            }
+            let committed = reader.committed(&reader.assignment(), WAIT).unwrap();
+            reader.reposition(&starts(committed)).unwrap();
             failed = false;
         }
         let mut ranges: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
@@ -169,26 +181,97 @@ fn a_broker_that_stands_still_for_two_seconds_costs_nothing() {
     });
 }
 
+/// Who does not look for its events for so long has left.
+fn impatient(connection: &Connection) -> Connection {
+    connection.clone().with_property("max.poll.interval.ms", "6000")
+}
+
+fn take_all(reader: &mut GroupReader) -> Vec<TopicPartition> {
+    let ReaderEvent::Assigned(partitions) = next_event(reader) else { panic!() };
+    let starts: Vec<_> = partitions.iter().map(|p| (p.clone(), Start::Beginning)).collect();
+    reader.assign(&starts).unwrap();
+    partitions
+}
+
+/// Whether the group has given its partitions to its members.
+fn is_settled(connection: &Connection, group: &str) -> bool {
+    let client: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", connection.brokers()).create().unwrap();
+    // While its coordinator loads there is no answer.
+    let Ok(groups) = client.fetch_group_list(Some(group), WAIT) else { return false };
+    groups.groups().iter().any(|group| group.state() == "Stable")
+}
+
+#[test]
+fn who_closes_before_it_looked_at_what_it_was_given_does_not_wait_for_ever() {
+    let (connection, _running) = connect();
+    let topic = create(&connection, "input", 4);
+    for assignor in [Assignor::EagerRange, Assignor::CooperativeSticky] {
+        let group = unique("group");
+        let mut options = options(&group, &topic, assignor);
+        options.instance = Some("one".to_owned());
+        let reader = GroupReader::open(&connection, options.clone()).unwrap();
+        until(|| is_settled(&connection, &group));
+        let (closed, told) = mpsc::channel();
+        thread::spawn(move || {
+            reader.close();
+            closed.send(()).unwrap();
+        });
+        told.recv_timeout(Duration::from_secs(5)).unwrap();
+        // Nor is the name lost, nor what it stands for.
+        let mut reader = GroupReader::open(&connection, options).unwrap();
+        assert_eq!(take_all(&mut reader).len(), 4);
+    }
+}
+
 #[test]
 fn who_was_left_out_of_the_group_is_not_told_where_it_stands() {
     let (connection, _running) = connect();
     let topic = create(&connection, "input", 2);
     let group = unique("group");
-    // Who does not look for its events for so long has left.
-    let slow = connection.clone().with_property("max.poll.interval.ms", "6000");
     let open =
         |connection| GroupReader::open(connection, options(&group, &topic, Assignor::EagerRange)).unwrap();
+    let slow = impatient(&connection);
     let mut one = open(&slow);
-    let ReaderEvent::Assigned(partitions) = next_event(&mut one) else { panic!() };
-    let starts: Vec<_> = partitions.iter().map(|p| (p.clone(), Start::Beginning)).collect();
-    one.assign(&starts).unwrap();
-    let none: Vec<_> = partitions.iter().map(|partition| (partition.clone(), None)).collect();
-    assert_eq!(one.written(&partitions, WAIT).unwrap(), Some(none));
+    let partitions = take_all(&mut one);
+    let mut writer = TransactionalWriter::open(&connection, &unique("writer")).unwrap();
+    writer.prove_coordinator(&mark(), &one.group_metadata().unwrap()).unwrap();
+    let mark = [mark()];
+    let nothing = vec![(mark[0].clone(), None)];
+    assert_eq!(one.committed(&mark, WAIT).unwrap(), nothing, "the mark itself is not committed");
 
     let mut two = open(&connection);
-    let ReaderEvent::Assigned(all) = next_event(&mut two) else { panic!() };
-    assert_eq!(all, partitions, "the other one has left");
-    assert_eq!(one.written(&partitions, WAIT).unwrap(), None);
+    assert_eq!(take_all(&mut two), partitions, "the other one has left");
+    let error = writer.prove_coordinator(&mark[0], &one.group_metadata().unwrap()).unwrap_err();
+    assert!(matches!(error, CommitError::Aborted { .. }), "{error:?}");
+    // The writer goes on, for whoever is a member.
+    writer.prove_coordinator(&mark[0], &two.group_metadata().unwrap()).unwrap();
+}
+
+#[test]
+fn who_comes_back_under_its_own_name_is_not_its_own_twin() {
+    let (connection, _running) = connect();
+    let topic = create(&connection, "input", 2);
+    let mut options = options(&unique("group"), &topic, Assignor::EagerRange);
+    options.instance = Some("one".to_owned());
+    let mut one = GroupReader::open(&impatient(&connection), options).unwrap();
+    let partitions = take_all(&mut one);
+    let mut writer = TransactionalWriter::open(&connection, &unique("writer")).unwrap();
+    // It gives up its membership for want of a look, while its broker knows the name under the old one still.
+    let deadline = Instant::now() + WAIT;
+    let error = loop {
+        assert!(Instant::now() < deadline, "it never left");
+        match writer.prove_coordinator(&mark(), &one.group_metadata().unwrap()) {
+            Ok(()) => thread::sleep(Duration::from_millis(50)),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(error.contains("transaction aborted") && error.contains("fenced"), "{error}");
+    let lost = ReaderEvent::Revoked { partitions: partitions.clone(), lost: true };
+    assert_eq!(next_event(&mut one), lost);
+    one.unassign(&partitions).unwrap();
+    assert_eq!(take_all(&mut one), partitions);
+    writer.prove_coordinator(&mark(), &one.group_metadata().unwrap()).unwrap();
 }
 
 #[test]
@@ -237,9 +320,7 @@ fn a_static_member_comes_back_to_its_partitions_at_once() {
     writer.begin().unwrap();
     let offsets = [(first[0].clone(), at(1, ""))];
     let error = writer.commit(&offsets, &one.group_metadata().unwrap()).unwrap_err();
-    assert!(matches!(error, CommitError::InstanceFenced { .. }), "{error:?}");
-    let error = one.written(&first, WAIT).unwrap_err();
-    assert!(matches!(error, KafkaError::InstanceFenced { .. }), "{error:?}");
+    assert!(matches!(error, CommitError::Aborted { .. }), "{error:?}");
     let deadline = Instant::now() + WAIT;
     let error = loop {
         match one.next_event() {

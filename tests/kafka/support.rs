@@ -97,11 +97,14 @@ pub fn options(group: &str, topic: &str, assignor: Assignor) -> ReaderOptions {
         instance: None,
         client_id: "test".to_owned(),
         topics: vec![topic.to_owned()],
-        mark: TopicPartition::new(MARK, 0),
         assignor,
         gather: Duration::ZERO,
         session_timeout: Duration::from_secs(6),
     }
+}
+
+pub fn mark() -> TopicPartition {
+    TopicPartition::new(MARK, 0)
 }
 
 pub fn next_event(reader: &mut GroupReader) -> ReaderEvent {

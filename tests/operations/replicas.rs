@@ -3,7 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
-use plimsoll::kafka::{Assignor, GroupReader, ReaderEvent, ReaderOptions, Start, TopicPartition};
+use plimsoll::kafka::{Assignor, GroupReader, ReaderEvent, ReaderOptions, Start};
 
 use crate::facts::{assert_all_stored, eventually, expected};
 use crate::records::workload;
@@ -54,7 +54,6 @@ fn member(deployment: &Deployment, instance: &str) -> GroupReader {
         instance: Some(member.clone()),
         client_id: member,
         topics: vec!["plimsoll-partials".to_owned()],
-        mark: TopicPartition::new("plimsoll-rules", 0),
         assignor: Assignor::CooperativeSticky,
         gather: Duration::ZERO,
         session_timeout: Duration::from_secs(10),

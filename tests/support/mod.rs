@@ -439,7 +439,8 @@ impl Replica {
         // The log goes on over restarts; the last address is the one that lives.
         let line = log.lines().rfind(|line| line.contains("serving metrics")).unwrap();
         let address = line.split("address=").nth(1).unwrap().split_whitespace().next().unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
+        let refused = |error| panic!("{address}: {error}\n{log}");
+        let mut stream = TcpStream::connect(address).unwrap_or_else(refused);
         write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
