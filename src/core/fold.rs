@@ -9,6 +9,7 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 
 use super::aggregate::{Measure, Position, age_us};
+use super::derived::Derived;
 use super::event::{Event, Invalid, Reason, Value as EventValue};
 use super::exemplar::{Exemplar, add_exemplar};
 use super::key::{Key, pack};
@@ -24,8 +25,9 @@ pub struct Fold {
     plan: Arc<Plan>,
     shards: u32,
     partitions: Partitions,
-    /// Of each source, the projections that its events are folded into; indexes into the plan's.
-    folded_into: Vec<Vec<usize>>,
+    /// Of each source, what its events are folded into.
+    folded_into: Vec<Vec<FoldedInto>>,
+    derived: Derived,
     /// Packed (projection, pane, key) -> what is pending for it. Sorted before anything leaves.
     pending: HashMap<Box<[u8]>, Pending, RandomState>,
     events: u64,
@@ -34,6 +36,12 @@ pub struct Fold {
     /// How far watched groups are behind: projection, second and samples.
     lags: Vec<(u16, i64, Vec<LagSample>)>,
     address: Vec<u8>,
+}
+
+/// A projection, by its index in the plan, and the columns of its table that take events themselves.
+struct FoldedInto {
+    projection: usize,
+    columns: Vec<usize>,
 }
 
 struct Pending {
@@ -65,11 +73,18 @@ pub struct Folded {
 
 impl Fold {
     pub fn new(plan: Arc<Plan>, shards: u32) -> Fold {
+        let derived = Derived::of(&plan);
+        let folded_into = |projection: usize| {
+            let columns =
+                plan.rollup_of(&plan.projections[projection]).map_or(0, |rollup| rollup.columns.len());
+            let columns = (0..columns).filter(|&column| !derived.has(projection, column)).collect();
+            FoldedInto { projection, columns }
+        };
         let takes_events = |source: usize| {
             let projections = plan.projections.iter().enumerate();
             let of_source =
                 projections.filter(move |(_, p)| p.source == source && !matches!(p.body, Body::Lag(_)));
-            of_source.map(|(at, _)| at).collect()
+            of_source.map(|(at, _)| folded_into(at)).collect()
         };
         let folded_into = (0..plan.rules.sources.len()).map(takes_events).collect();
         Fold {
@@ -77,6 +92,7 @@ impl Fold {
             shards,
             partitions: Partitions::default(),
             folded_into,
+            derived,
             pending: HashMap::default(),
             events: 0,
             grown: false,
@@ -134,7 +150,8 @@ impl Fold {
         self.turned |= newest_us.is_none_or(|newest_us| second_of(newest_us) < second_of(at_us));
         partition.max_event_us = partition.max_event_us.max(Some(at_us));
         partition.min_event_us = Some(partition.min_event_us.map_or(at_us, |min_us| min_us.min(at_us)));
-        for &at in &folded_into[usize::from(id.0)] {
+        for FoldedInto { projection: at, columns } in &folded_into[usize::from(id.0)] {
+            let at = *at;
             let projection = &plan.projections[at];
             let pane = match projection.body {
                 Body::Hourly { .. } => floor_to(at_us, HOUR_US),
@@ -157,8 +174,14 @@ impl Fold {
                 (DeltaBody::Hour(delta), Body::Hourly { rollup, .. }) => {
                     delta.events += 1;
                     delta.late += u64::from(folded.late);
-                    for (measure, column) in delta.measures.iter_mut().zip(&source.rollups[*rollup].columns) {
-                        measure.fold(&column.aggregate, event, at_us, position);
+                    let rollup = &source.rollups[*rollup];
+                    for &column in columns {
+                        delta.measures[column].fold(
+                            &rollup.columns[column].aggregate,
+                            event,
+                            at_us,
+                            position,
+                        );
                     }
                     if let Some(count) = partition.shard_events.get_mut(shard) {
                         *count += 1;
@@ -248,11 +271,13 @@ impl Fold {
         let mut deltas: Vec<Vec<Delta>> = vec![Vec::new(); self.shards as usize];
         let mut pending: Vec<_> = self.pending.drain().collect();
         pending.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        for (address, pending) in pending {
+        let told = |(address, pending): (Box<[u8]>, Pending)| {
             let (projection, pane, key) = parse_address(&address);
-            let delta = Delta { projection, key: Key::from_packed(key), pane, body: pending.body };
-            deltas[pending.shard as usize].push(delta);
-        }
+            (pending.shard, Delta { projection, key: Key::from_packed(key), pane, body: pending.body })
+        };
+        let mut told: Vec<(u32, Delta)> = pending.into_iter().map(told).collect();
+        self.derived.fill(&self.plan, &mut told);
+        told.into_iter().for_each(|(shard, delta)| deltas[shard as usize].push(delta));
         self.events = 0;
         (self.grown, self.turned) = (false, false);
         if every_clock {

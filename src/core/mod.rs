@@ -6,6 +6,7 @@
 pub mod aggregate;
 pub mod alert;
 pub mod clock;
+mod derived;
 pub mod event;
 pub mod exemplar;
 pub mod expr;

@@ -173,8 +173,8 @@ impl Context {
         topics: Vec<String>,
     ) -> Result<GroupReader, RoleError> {
         let (assignor, gather) = match role {
-            // A part of what a flush waits anyway.
-            Role::Ingest => (Assignor::EagerRange, self.settings.intervals.flush / 2),
+            // What comes right after a flush waits as long anyway.
+            Role::Ingest => (Assignor::EagerRange, self.settings.intervals.flush),
             Role::Store => (Assignor::EagerRange, STORE_GATHERS),
             // A subscriber is waiting.
             Role::Evaluate => (Assignor::CooperativeSticky, Duration::ZERO),

@@ -8,7 +8,7 @@ use std::ops::BitOr;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// With more pairs a search costs more than a look into a span, which may take several times their memory.
+/// With more pairs a search costs more than a look into a span, which may take more memory than they.
 const PAIRS_MAX: usize = 400;
 /// Spans begin and end at multiples of this, so that they seldom grow.
 const GRAIN: usize = 128;
@@ -25,6 +25,7 @@ pub struct Counts {
 enum Form {
     /// (index, count), ascending by index, no zero counts.
     Pairs(Vec<(u16, u32)>),
+    Slim(Span<u8>),
     Narrow(Span<u16>),
     Middle(Span<u32>),
     Wide(Span<u64>),
@@ -40,6 +41,7 @@ struct Span<C> {
 /// Counts as they lie in memory, for whoever takes many at a time. A span begins at the index that comes with it.
 pub enum Stretch<'a> {
     Pairs(&'a [(u16, u32)]),
+    Slim(usize, &'a [u8]),
     Narrow(usize, &'a [u16]),
     Middle(usize, &'a [u32]),
     Wide(usize, &'a [u64]),
@@ -83,6 +85,7 @@ impl Counts {
     pub fn each(&self, mut each: impl FnMut(u16, u64)) {
         match &self.form {
             Form::Pairs(pairs) => pairs.iter().for_each(|&(index, count)| each(index, count.into())),
+            Form::Slim(span) => span.each(each),
             Form::Narrow(span) => span.each(each),
             Form::Middle(span) => span.each(each),
             Form::Wide(span) => span.each(each),
@@ -92,6 +95,7 @@ impl Counts {
     pub fn stretch(&self) -> Stretch<'_> {
         match &self.form {
             Form::Pairs(pairs) => Stretch::Pairs(pairs),
+            Form::Slim(span) => Stretch::Slim(span.first, &span.counts),
             Form::Narrow(span) => Stretch::Narrow(span.first, &span.counts),
             Form::Middle(span) => Stretch::Middle(span.first, &span.counts),
             Form::Wide(span) => Stretch::Wide(span.first, &span.counts),
@@ -128,6 +132,7 @@ impl Form {
     fn add(&mut self, index: u16, count: u64) -> bool {
         match self {
             Form::Pairs(pairs) => add_pair(pairs, index, count),
+            Form::Slim(span) => span.add(index, count),
             Form::Narrow(span) => span.add(index, count),
             Form::Middle(span) => span.add(index, count),
             Form::Wide(span) => span.add(index, count),
@@ -138,13 +143,12 @@ impl Form {
     fn widened(&self) -> Form {
         match self {
             Form::Pairs(pairs) => {
-                let pairs = || pairs.iter().map(|&(index, count)| (index, u64::from(count)));
-                match Span::of(pairs()) {
-                    Some(span) => Form::Narrow(span),
-                    // Counts of pairs have 32 bits.
-                    None => Form::Middle(Span::of(pairs()).unwrap_or_default()),
-                }
+                let slim = Span::of(pairs).map(Form::Slim);
+                let narrow = || Span::of(pairs).map(Form::Narrow);
+                // Counts of pairs have 32 bits.
+                slim.or_else(narrow).unwrap_or_else(|| Form::Middle(Span::of(pairs).unwrap_or_default()))
             }
+            Form::Slim(span) => Form::Narrow(span.cast()),
             Form::Narrow(span) => Form::Middle(span.cast()),
             Form::Middle(span) => Form::Wide(span.cast()),
             Form::Wide(span) => Form::Wide(span.clone()),
@@ -191,14 +195,12 @@ fn merged(left: &[(u16, u32)], right: &[(u16, u32)]) -> Option<Vec<(u16, u32)>> 
 
 impl<C: Copy + Default + Into<u64> + TryFrom<u64> + BitOr<Output = C>> Span<C> {
     /// None when a count does not fit.
-    fn of(pairs: impl Iterator<Item = (u16, u64)>) -> Option<Span<C>> {
+    fn of(pairs: &[(u16, u32)]) -> Option<Span<C>> {
         let mut span = Span { first: 0, counts: Vec::new() };
-        for (index, count) in pairs {
-            if !span.add(index, count) {
-                return None;
-            }
-        }
-        Some(span)
+        // Once as long as it has to be.
+        let ends = [pairs.first(), pairs.last()];
+        ends.into_iter().flatten().for_each(|(index, _)| span.grow((*index).into()));
+        pairs.iter().all(|&(index, count)| span.add(index, count.into())).then_some(span)
     }
 
     fn add(&mut self, index: u16, count: u64) -> bool {
@@ -219,12 +221,14 @@ impl<C: Copy + Default + Into<u64> + TryFrom<u64> + BitOr<Output = C>> Span<C> {
         if self.counts.is_empty() {
             self.first = from;
         }
-        if from < self.first {
-            self.counts.splice(..0, std::iter::repeat_n(C::default(), self.first - from));
-            self.first = from;
-        }
         let end = (from + GRAIN).max(self.first + self.counts.len());
-        self.counts.resize(end - self.first, C::default());
+        let first = from.min(self.first);
+        // No longer than it has to be: many are kept, and few grow often.
+        let mut counts = Vec::with_capacity(end - first);
+        counts.resize(self.first - first, C::default());
+        counts.extend_from_slice(&self.counts);
+        counts.resize(end - first, C::default());
+        (self.first, self.counts) = (first, counts);
     }
 
     fn each(&self, mut each: impl FnMut(u16, u64)) {
@@ -264,7 +268,9 @@ impl Serialize for Counts {
         match &self.form {
             // The same bytes: a number is as long as it is large.
             Form::Pairs(pairs) => pairs.serialize(serializer),
-            Form::Narrow(_) | Form::Middle(_) | Form::Wide(_) => self.pairs().serialize(serializer),
+            Form::Slim(_) | Form::Narrow(_) | Form::Middle(_) | Form::Wide(_) => {
+                self.pairs().serialize(serializer)
+            }
         }
     }
 }
@@ -313,7 +319,7 @@ mod tests {
     /// Few and many, near and far, and counts around the widths of the forms.
     fn added() -> impl Strategy<Value = Vec<(u16, u64)>> {
         let index = prop_oneof![0u16..40, 900u16..1_600, 0u16..33_792];
-        let count = prop_oneof![8 => 0u64..4, 1 => 65_530u64..65_540, 1 => (1u64 << 32) - 2..(1 << 32) + 2];
+        let count = prop_oneof![8 => 0u64..4, 1 => 250u64..260, 1 => 65_530u64..65_540, 1 => (1u64 << 32) - 2..(1 << 32) + 2];
         let pairs = || prop::collection::vec((index.clone(), count.clone()), 0..30);
         let small = prop::collection::vec((index.clone(), 1u64..3), 0..1_500);
         prop_oneof![pairs(), small]
@@ -352,6 +358,9 @@ mod tests {
         let mut counts = of(&(0..400).map(|at| (1_000 + at * 3, 1)).collect::<Vec<_>>());
         assert!(matches!(counts.form, Form::Pairs(_)));
         counts.add(1_001, 1);
+        let Form::Slim(span) = &counts.form else { panic!("{counts:?}") };
+        assert_eq!((span.first, span.counts.len(), span.counts.capacity()), (896, 11 * 128, 11 * 128));
+        counts.add(1_001, 255);
         let Form::Narrow(span) = &counts.form else { panic!("{counts:?}") };
         assert_eq!((span.first, span.counts.len()), (896, 11 * 128));
         counts.add(100, 65_536);
@@ -359,6 +368,6 @@ mod tests {
         assert_eq!(span.first, 0);
         counts.add(100, u64::from(u32::MAX));
         assert!(matches!(counts.form, Form::Wide(_)));
-        assert_eq!(counts.total(), 401 + 65_536 + u64::from(u32::MAX));
+        assert_eq!(counts.total(), 401 + 255 + 65_536 + u64::from(u32::MAX));
     }
 }

@@ -4,7 +4,6 @@
 //! are, so small sets are counted exactly; what form a set is stored in follows from the set alone.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 const LOG2M: u32 = 13;
 const REGISTERS: usize = 1 << LOG2M;
@@ -25,14 +24,28 @@ pub struct Hll(Form);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Form {
-    /// Sorted as signed numbers, as the format wants them.
-    Explicit(BTreeSet<i64>),
+    Explicit(Hashes),
     Registers(Vec<u8>),
+}
+
+/// Ascending as signed numbers, as the format wants them, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<i64>")]
+struct Hashes(Vec<i64>);
+
+impl From<Vec<i64>> for Hashes {
+    fn from(mut hashes: Vec<i64>) -> Hashes {
+        if !hashes.is_sorted_by(|a, b| a < b) {
+            hashes.sort_unstable();
+            hashes.dedup();
+        }
+        Hashes(hashes)
+    }
 }
 
 impl Default for Hll {
     fn default() -> Hll {
-        Hll(Form::Explicit(BTreeSet::new()))
+        Hll(Form::Explicit(Hashes::default()))
     }
 }
 
@@ -44,10 +57,12 @@ impl Hll {
 
     fn add_hash(&mut self, hash: u64) {
         match &mut self.0 {
-            Form::Explicit(hashes) => {
-                hashes.insert(hash as i64);
-                if hashes.len() > EXPLICIT_MAX {
-                    self.promote();
+            Form::Explicit(Hashes(hashes)) => {
+                if let Err(at) = hashes.binary_search(&(hash as i64)) {
+                    hashes.insert(at, hash as i64);
+                    if hashes.len() > EXPLICIT_MAX {
+                        self.promote();
+                    }
                 }
             }
             Form::Registers(registers) => raise(registers, hash),
@@ -56,7 +71,15 @@ impl Hll {
 
     pub fn merge(&mut self, other: &Hll) {
         match (&mut self.0, &other.0) {
-            (_, Form::Explicit(hashes)) => hashes.iter().for_each(|&hash| self.add_hash(hash as u64)),
+            (Form::Explicit(Hashes(mine)), Form::Explicit(Hashes(theirs))) => {
+                *mine = union(mine, theirs);
+                if mine.len() > EXPLICIT_MAX {
+                    self.promote();
+                }
+            }
+            (Form::Registers(mine), Form::Explicit(Hashes(hashes))) => {
+                hashes.iter().for_each(|&hash| raise(mine, hash as u64));
+            }
             (Form::Explicit(_), Form::Registers(_)) => {
                 self.promote();
                 self.merge(other);
@@ -70,7 +93,7 @@ impl Hll {
     /// The estimate of postgresql-hll, rounded up.
     pub fn cardinality(&self) -> u64 {
         let registers = match &self.0 {
-            Form::Explicit(hashes) => return hashes.len() as u64,
+            Form::Explicit(Hashes(hashes)) => return hashes.len() as u64,
             Form::Registers(registers) => registers,
         };
         // Every term is a power of two and the sum is below 2^14: the addition is exact in any order.
@@ -92,8 +115,8 @@ impl Hll {
     /// The bytes a postgresql-hll column takes.
     pub fn encode(&self) -> Vec<u8> {
         match &self.0 {
-            Form::Explicit(hashes) if hashes.is_empty() => header(TYPE_EMPTY),
-            Form::Explicit(hashes) => {
+            Form::Explicit(Hashes(hashes)) if hashes.is_empty() => header(TYPE_EMPTY),
+            Form::Explicit(Hashes(hashes)) => {
                 let mut bytes = header(TYPE_EXPLICIT);
                 hashes.iter().for_each(|hash| bytes.extend_from_slice(&hash.to_be_bytes()));
                 bytes
@@ -112,12 +135,27 @@ impl Hll {
     }
 
     fn promote(&mut self) {
-        if let Form::Explicit(hashes) = &self.0 {
+        if let Form::Explicit(Hashes(hashes)) = &self.0 {
             let mut registers = vec![0; REGISTERS];
             hashes.iter().for_each(|&hash| raise(&mut registers, hash as u64));
             self.0 = Form::Registers(registers);
         }
     }
+}
+
+/// Of two ascending lists.
+fn union(left: &[i64], right: &[i64]) -> Vec<i64> {
+    let mut union = Vec::with_capacity(left.len().max(right.len()));
+    let (mut l, mut r) = (0, 0);
+    while l < left.len() && r < right.len() {
+        let (a, b) = (left[l], right[r]);
+        union.push(a.min(b));
+        l += usize::from(a <= b);
+        r += usize::from(b <= a);
+    }
+    union.extend_from_slice(&left[l..]);
+    union.extend_from_slice(&right[r..]);
+    union
 }
 
 fn raise(registers: &mut [u8], hash: u64) {

@@ -5,7 +5,7 @@ use super::histogram::{Histogram, highest_of};
 use crate::core::source::Quantile;
 
 /// Counts of so many indices stand together.
-const BLOCK: usize = 1 << 10;
+const BLOCK: usize = 1 << 8;
 
 /// Counts by index in blocks, of which only those that hold something exist: adding and taking off cost as much as
 /// what is added, however many values there are, and spans go block by block.
@@ -43,6 +43,7 @@ impl Moving {
                     each(&mut block.total, count.into());
                 }
             }
+            Stretch::Slim(first, counts) => self.each_in_span(first, counts, each),
             Stretch::Narrow(first, counts) => self.each_in_span(first, counts, each),
             Stretch::Middle(first, counts) => self.each_in_span(first, counts, each),
             Stretch::Wide(first, counts) => self.each_in_span(first, counts, each),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::budget::period_width_s;
@@ -114,6 +115,16 @@ pub struct Sum {
     pub total: u64,
 }
 
+impl Pane {
+    fn add(&mut self, delta: &CellsDelta) {
+        delta.cells.iter().for_each(|&(cell, count)| add_cell(&mut self.cells, cell, count));
+        self.values.resize(self.values.len().max(delta.values.len()), Histogram::default());
+        for (sum, values) in self.values.iter_mut().zip(&delta.values) {
+            sum.merge(values);
+        }
+    }
+}
+
 impl Panes {
     pub fn add(&mut self, resolution: &Resolution, second: i64, delta: &CellsDelta) {
         if delta.cells.is_empty() {
@@ -123,11 +134,12 @@ impl Panes {
         self.sliding.add(second, &delta.values);
         for &(width, _) in &resolution.tiers {
             let tier = self.tiers.entry(width).or_default();
-            let pane = Arc::make_mut(tier.entry(floor_to(second, width)).or_default());
-            delta.cells.iter().for_each(|&(cell, count)| add_cell(&mut pane.cells, cell, count));
-            pane.values.resize(pane.values.len().max(delta.values.len()), Histogram::default());
-            for (sum, values) in pane.values.iter_mut().zip(&delta.values) {
-                sum.merge(values);
+            match tier.entry(floor_to(second, width)) {
+                Entry::Occupied(known) => Arc::make_mut(known.into_mut()).add(delta),
+                // A copy is no longer than it has to be, and most panes of a second stay as they begin.
+                Entry::Vacant(new) => {
+                    new.insert(Arc::new(Pane { cells: delta.cells.clone(), values: delta.values.clone() }));
+                }
             }
         }
     }
