@@ -107,7 +107,7 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 const ASK: Duration = Duration::from_secs(10);
 
 /// Rows are in no hurry, and Postgres prefers a few large statements.
-const STORE_GATHERS: Duration = Duration::from_millis(250);
+const STORE_GATHERS: Duration = Duration::from_millis(500);
 
 /// Asks again while the broker is away or a dead owner's transaction holds the answer back.
 fn patiently<T, E: Into<RoleError>>(
