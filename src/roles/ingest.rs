@@ -241,17 +241,18 @@ impl Ingest {
     }
 
     /// Waits a while for partitions that were just added: not every broker may have heard of them yet.
-    fn earliest(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, RoleError> {
-        let ask = || self.admin.offsets(partitions, EndOf::Earliest, ASK);
+    fn earliest(&mut self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, RoleError> {
         let (began, mut backoff) = (Instant::now(), Backoff::new(RETRY, LONGEST_RETRY));
-        let stop = &self.context.stop;
         loop {
+            let ask = || self.admin.offsets(partitions, EndOf::Earliest, ASK);
             match super::patiently(&self.context, Component::Ingest(self.worker), ask) {
                 Err(RoleError::Kafka(KafkaError::UnknownTopic { what }))
-                    if began.elapsed() < KNOWN_WITHIN && !stop.is_raised() =>
+                    if began.elapsed() < KNOWN_WITHIN && !self.context.stop.is_raised() =>
                 {
                     tracing::debug!(what, "a broker does not know it yet");
-                    backoff.wait(stop);
+                    backoff.wait(&self.context.stop);
+                    // A client that has known the topic takes it for as large as it was, and does not look.
+                    self.admin = Admin::open(&self.context.connection)?;
                 }
                 answer => return answer,
             }

@@ -11,6 +11,7 @@ mod facts;
 mod grace;
 mod incident;
 mod outage;
+mod partitions;
 mod postgres;
 mod records;
 mod replicas;
