@@ -432,6 +432,10 @@ impl Drop for GroupReader {
         // From here on the callbacks answer by themselves: closing waits for each rebalance to be answered.
         self.context.answer_alone();
         let mut open = self.unanswered.take();
+        if open.is_none() {
+            // What the group wants and nobody has looked at yet; there is never more than one.
+            self.serve();
+        }
         loop {
             let consumer = self.consumer.consumer();
             let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
@@ -451,8 +455,6 @@ impl Drop for GroupReader {
                 Some(Rebalance::Revoked { .. }) => Some(Unanswered::Unassign),
             };
         }
-        // What the group wants and nobody has looked at yet.
-        self.serve();
         self.context.closing();
     }
 }
