@@ -150,8 +150,7 @@ impl Fold {
         self.turned |= newest_us.is_none_or(|newest_us| second_of(newest_us) < second_of(at_us));
         partition.max_event_us = partition.max_event_us.max(Some(at_us));
         partition.min_event_us = Some(partition.min_event_us.map_or(at_us, |min_us| min_us.min(at_us)));
-        for FoldedInto { projection: at, columns } in &folded_into[usize::from(id.0)] {
-            let at = *at;
+        for &FoldedInto { projection: at, ref columns } in &folded_into[usize::from(id.0)] {
             let projection = &plan.projections[at];
             let pane = match projection.body {
                 Body::Hourly { .. } => floor_to(at_us, HOUR_US),

@@ -1,7 +1,6 @@
 //! Records that are no events, held by an ingest worker until the flush that tells of them.
 
-use std::time::Duration;
-
+use super::ASK;
 use crate::config::settings::TopicSettings;
 use crate::core::event::{Invalid, Reason};
 use crate::core::source::Source;
@@ -10,7 +9,6 @@ use crate::kafka::{
 };
 use crate::wire::dead_letter::{self, Kept};
 
-const ASK: Duration = Duration::from_secs(10);
 /// Held before a flush, in bytes of keys and values.
 const FULL_BYTES: usize = 4 << 20;
 /// What a topic takes that says nothing else, in bytes of a whole batch.

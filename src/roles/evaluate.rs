@@ -10,7 +10,7 @@ use super::backoff::Backoff;
 use super::orphans::Orphans;
 use super::restore::restore;
 use super::shard_slot::ShardSlot;
-use super::{Context, RoleError, wall_clock_us};
+use super::{ASK, Context, RoleError, wall_clock_us};
 use crate::core::event::Reason;
 use crate::core::output::Output;
 use crate::core::shard::ShardOptions;
@@ -23,7 +23,6 @@ use crate::wire::partial::{self, PartialError};
 
 /// Records between two looks at the group and the clock: in a replay each may take a millisecond or more.
 const BATCH: usize = 200;
-const ASK: Duration = Duration::from_secs(10);
 const IDLE_WAIT: Duration = Duration::from_millis(20);
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries of a commit: most fail for a rebalance, which is over in a moment.

@@ -11,7 +11,7 @@ use super::backoff::Backoff;
 use super::dead_letters::DeadLetters;
 use super::lag::Trails;
 use super::pace::{Pace, Pending};
-use super::{Context, RoleError, wall_clock_us};
+use super::{ASK, Context, RoleError, wall_clock_us};
 use crate::core::aggregate::Position;
 use crate::core::event::{Event, Invalid, Reason};
 use crate::core::fold::{Assigned, Fold, FoldedOffset, PartitionId};
@@ -29,7 +29,6 @@ use crate::wire::offset::OffsetMetadata;
 use crate::wire::partial::{FlushHead, encode_flush, encode_spec};
 
 const BATCH: usize = 10_000;
-const ASK: Duration = Duration::from_secs(10);
 /// Reading goes on without the answer: one partition without a leader must not hold up the others.
 const LOOK: Duration = Duration::from_secs(1);
 /// So many records are read in a moment.

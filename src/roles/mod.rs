@@ -103,7 +103,7 @@ impl RoleError {
 /// How long a member may be silent before the group gives its partitions away.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a group is asked at a time where it stands.
+/// How long a broker is asked at a time.
 const ASK: Duration = Duration::from_secs(10);
 
 /// Rows are in no hurry, and Postgres prefers a few large statements.

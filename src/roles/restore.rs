@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::shard_slot::{ShardSlot, SlotError};
-use super::{Context, RoleError};
+use super::{ASK, Context, RoleError};
 use crate::core::shard::ShardOptions;
 use crate::core::shard::checkpoint::Restore;
 use crate::http::{Component, Role};
@@ -14,7 +14,6 @@ use crate::kafka::{Admin, Committed, EndOf, TopicPartition, read_to_end};
 const STALL: Duration = Duration::from_secs(60);
 /// How often a restore that takes its time says how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-const ASK: Duration = Duration::from_secs(10);
 
 /// What has been read of one shard.
 #[derive(Default)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
-use super::{Context, RoleError, wall_clock_us};
+use super::{ASK, Context, RoleError, wall_clock_us};
 use crate::config::settings::Secret;
 use crate::core::time::MILLI_US;
 use crate::http::{Component, Role, State};
@@ -14,7 +14,6 @@ use crate::store::{Batch, OffsetMove, Routes, Store, StoreError, StoredRecord};
 
 const BATCH: usize = 2_000;
 const WAIT: Duration = Duration::from_millis(100);
-const ASK: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
