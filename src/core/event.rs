@@ -1,5 +1,7 @@
 //! A decoded record: its slots' values in one reused buffer.
 
+use std::ops::Range;
+
 use super::source::Slot;
 
 /// The value of one slot. Decimals, timestamps (microseconds) and booleans (0, 1) are numbers.
@@ -32,6 +34,12 @@ impl Event {
         self.text.clear();
     }
 
+    /// The same, and holds the text of the next record, for [`set_part`](Event::set_part).
+    pub fn begin(&mut self, slots: usize, record: &str) {
+        self.clear(slots);
+        self.text.push_str(record);
+    }
+
     pub fn set_number(&mut self, slot: Slot, number: i64) {
         self.cells[slot] = Cell::Number(number);
     }
@@ -47,6 +55,12 @@ impl Event {
         self.cells[slot] = Cell::Text { start, end: self.text.len() as u32 };
     }
 
+    /// The slot holds a part of the record's text.
+    pub fn set_part(&mut self, slot: Slot, part: Range<usize>) {
+        self.cells[slot] = Cell::Text { start: part.start as u32, end: part.end as u32 };
+    }
+
+    #[inline]
     pub fn value(&self, slot: Slot) -> Value<'_> {
         match self.cells[slot] {
             Cell::Absent => Value::Absent,
@@ -55,6 +69,12 @@ impl Event {
         }
     }
 
+    #[inline]
+    pub fn is_absent(&self, slot: Slot) -> bool {
+        matches!(self.cells[slot], Cell::Absent)
+    }
+
+    #[inline]
     pub fn number(&self, slot: Slot) -> Option<i64> {
         match self.cells[slot] {
             Cell::Number(number) => Some(number),

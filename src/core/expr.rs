@@ -72,6 +72,7 @@ impl Comparison {
 }
 
 impl Atom {
+    #[inline]
     pub fn holds(&self, event: &Event, age_us: i64) -> bool {
         match self {
             Atom::Age { op, constant } => op.holds(&age_us, constant),

@@ -6,7 +6,6 @@
 pub mod aggregate;
 pub mod alert;
 pub mod clock;
-mod derived;
 pub mod event;
 pub mod exemplar;
 pub mod expr;
@@ -16,7 +15,6 @@ pub mod key;
 pub mod objective;
 pub mod output;
 pub mod partial;
-mod partition;
 pub mod plan;
 pub mod rules;
 pub mod shard;

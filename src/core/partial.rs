@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use super::aggregate::Measure;
 use super::exemplar::{Exemplar, add_exemplar};
-use super::fold::add_cell;
 use super::key::Key;
 use super::plan::{Cells, move_cell};
 use super::rules::Rules;
 use super::sketch::histogram::Histogram;
 use super::source::{Column, Rollup};
+use super::tally::add_cell;
 
 /// One record of the log that a shard is a function of.
 #[derive(Clone, Debug, PartialEq)]

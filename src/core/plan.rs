@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::alert::{AlertRule, Feed, RuleKind};
-use super::event::Event;
 use super::expr::{Atom, Condition};
 use super::identity::{atom_text, column_text, condition_text, field_text, hash, key_texts, signature};
 use super::objective::Indicator;
@@ -244,13 +243,7 @@ pub struct PlanError {
     pub source_name: String,
 }
 
-/// The cell of an event of this age: bit i is the truth of atom i.
-pub fn cell_of(atoms: &[NamedAtom], event: &Event, age_us: i64) -> u16 {
-    let bit = |named: &NamedAtom| u16::from(named.atom.holds(event, age_us));
-    atoms.iter().enumerate().fold(0, |cell, (i, named)| cell | bit(named) << i)
-}
-
-/// The same cell under another list of atoms; an atom unknown to `from` is false.
+/// A cell under another list of atoms; an atom unknown to `from` is false.
 pub fn move_cell(cell: u16, from: &[NamedAtom], to: &[NamedAtom]) -> u16 {
     to.iter().enumerate().fold(0, |moved, (i, atom)| {
         let old = from.iter().position(|known| known.name == atom.name);

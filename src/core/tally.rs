@@ -51,6 +51,14 @@ impl Tallies {
     }
 }
 
+/// Adds to a list of cells that stays sorted; a key rarely has more than a handful.
+pub fn add_cell(cells: &mut Vec<(u16, u64)>, cell: u16, count: u64) {
+    match cells.binary_search_by_key(&cell, |&(known, _)| known) {
+        Ok(at) => cells[at].1 += count,
+        Err(at) => cells.insert(at, (cell, count)),
+    }
+}
+
 /// Some of the cells a projection can have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CellSet(Vec<u64>);

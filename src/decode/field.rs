@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::number::{Rounding, scaled, written};
+use super::number::{Number, Rounding, written};
 use super::timestamp;
 use crate::core::event::{Event, Invalid, Reason};
 use crate::core::source::{Bounds, Field, FieldKind, Slot, TimestampForm};
@@ -10,8 +10,7 @@ use crate::core::source::{Bounds, Field, FieldKind, Slot, TimestampForm};
 /// A value as a format found it.
 #[derive(Clone, Copy, Debug)]
 pub enum Found<'a> {
-    /// Decimal text of JSON's grammar.
-    Number(&'a str),
+    Number(Number<'a>),
     /// Without the character U+0000: see [`holds_nul`].
     Text(&'a str),
     Boolean(bool),
@@ -32,9 +31,9 @@ pub fn store(field: &Field, slot: Slot, found: Found<'_>, event: &mut Event) -> 
             }
             return Ok(());
         }
-        (FieldKind::Integer(bounds), Found::Number(text)) => scaled_within(field, text, 0, *bounds)?,
-        (FieldKind::Decimal { scale, bounds }, Found::Number(text)) => {
-            scaled_within(field, text, *scale, *bounds)?
+        (FieldKind::Integer(bounds), Found::Number(number)) => scaled_within(field, number, 0, *bounds)?,
+        (FieldKind::Decimal { scale, bounds }, Found::Number(number)) => {
+            scaled_within(field, number, *scale, *bounds)?
         }
         (FieldKind::Timestamp(form), found) => timestamp_us(field, *form, found)?,
         (FieldKind::Boolean, Found::Boolean(value)) => i64::from(value),
@@ -45,6 +44,25 @@ pub fn store(field: &Field, slot: Slot, found: Found<'_>, event: &mut Event) -> 
     };
     event.set_number(slot, number);
     Ok(())
+}
+
+/// What the field keeps of `number`. None where it does not take it, or has to look closer.
+#[inline]
+pub fn plain_units(field: &Field, number: &Number<'_>) -> Option<i64> {
+    let (scale, bounds) = match &field.kind {
+        FieldKind::Integer(bounds) => (0, bounds),
+        FieldKind::Decimal { scale, bounds } => (*scale, bounds),
+        FieldKind::String { .. } | FieldKind::Timestamp(_) | FieldKind::Boolean => return None,
+    };
+    number.plain_units(scale.into()).filter(|units| (bounds.min..=bounds.max).contains(units))
+}
+
+/// Whether the field takes `text`, and keeps it as it is.
+pub fn is_kept(field: &Field, text: &str) -> bool {
+    let FieldKind::String { max_length, upper, map } = &field.kind else { return false };
+    let fits = max_length.is_none_or(|most| text.len() <= most as usize);
+    let is_upper = || !*upper || text.bytes().all(|b| b.is_ascii() && !b.is_ascii_lowercase());
+    map.is_empty() && fits && (field.optional || !text.is_empty()) && is_upper()
 }
 
 fn check_text(field: &Field, text: &str, max_length: Option<u32>) -> Result<(), Invalid> {
@@ -61,24 +79,24 @@ fn check_text(field: &Field, text: &str, max_length: Option<u32>) -> Result<(), 
     Ok(())
 }
 
-fn scaled_within(field: &Field, text: &str, scale: u8, bounds: Bounds) -> Result<i64, Invalid> {
-    let rounded = scaled(text, i32::from(scale), Rounding::HalfEven);
+fn scaled_within(field: &Field, number: Number<'_>, scale: u8, bounds: Bounds) -> Result<i64, Invalid> {
+    let rounded = number.scaled(i32::from(scale), Rounding::HalfEven);
     if matches!(field.kind, FieldKind::Integer(_)) && rounded.is_some_and(|s| !s.exact) {
-        return Err(wrong_type(field, Found::Number(text), "a whole number"));
+        return Err(wrong_type(field, Found::Number(number), "a whole number"));
     }
     match rounded {
         Some(rounded) if (bounds.min..=bounds.max).contains(&rounded.units) => Ok(rounded.units),
         Some(_) | None => {
             let (min, max) = (written(bounds.min, scale), written(bounds.max, scale));
             let expected = format!("a number from {min} to {max}");
-            Err(invalid(field, Reason::OutOfRange, Found::Number(text), &expected))
+            Err(invalid(field, Reason::OutOfRange, Found::Number(number), &expected))
         }
     }
 }
 
 fn timestamp_us(field: &Field, form: TimestampForm, found: Found<'_>) -> Result<i64, Invalid> {
     let read = match (timestamp::epoch_power(form), found) {
-        (Some(power), Found::Number(text)) => timestamp::epoch_us(text, power),
+        (Some(power), Found::Number(number)) => timestamp::epoch_us(number, power),
         (None, Found::Text(text)) => timestamp::rfc3339_us(text),
         (Some(_), _) | (None, _) => None,
     };
@@ -129,7 +147,8 @@ pub fn not_decodable(problem: impl Display) -> Invalid {
 fn invalid(field: &Field, reason: Reason, found: Found<'_>, expected: &str) -> Invalid {
     let found = match found {
         Found::Text(text) => format!("\"{}\"", excerpt(text)),
-        Found::Number(text) | Found::Other(text) => excerpt(text),
+        Found::Number(number) => excerpt(number.text),
+        Found::Other(text) => excerpt(text),
         Found::Boolean(value) => value.to_string(),
     };
     Invalid { reason, detail: format!("{}: expected {expected}, found {found}", place(field)) }
@@ -213,7 +232,7 @@ mod tests {
     fn places_name_the_path_when_it_differs() {
         let mut field = field(FieldKind::Boolean);
         field.path = vec!["http".into(), "ok".into()];
-        let wrong = wrong_type(&field, Found::Number("1"), "true or false");
+        let wrong = wrong_type(&field, Found::Number(Number::of("1")), "true or false");
         assert_eq!(wrong.detail, "field f (at http.ok): expected true or false, found 1");
     }
 }

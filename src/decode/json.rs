@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::field::{self, Found, excerpt, not_decodable};
-use super::scan::scan;
-use crate::core::event::{Event, Invalid, Value};
+use super::number::Number;
+use super::scan::{Written, scan};
+use crate::core::event::{Event, Invalid};
 use crate::core::source::{Field, Slot, Source};
 
 /// The declared members of a source, as a tree of objects.
@@ -27,8 +28,8 @@ pub(super) struct Object {
 #[derive(Debug)]
 pub(super) struct Member {
     name: String,
-    /// As it is written where nothing in it needs an escape.
-    pub(super) quoted: Option<Box<[u8]>>,
+    /// As it mostly stands in a record; None where something in it needs an escape.
+    pub(super) written: Option<Written>,
     pub(super) slots: Vec<Slot>,
     pub(super) object: Object,
 }
@@ -65,7 +66,6 @@ impl Decoder {
     }
 
     pub fn decode(&self, payload: &[u8], event: &mut Event) -> Result<(), Invalid> {
-        event.clear(self.fields.len());
         let text = std::str::from_utf8(payload).map_err(|error| {
             let at = error.valid_up_to();
             not_decodable(format_args!(
@@ -100,9 +100,9 @@ impl Object {
         };
         let at = self.members.iter().position(|m| m.name == *name).unwrap_or_else(|| {
             let is_plain = name.bytes().all(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20));
-            let quoted = is_plain.then(|| format!("\"{name}\"").into_bytes().into());
+            let written = is_plain.then(|| Written::of(name));
             let (slots, object) = (Vec::new(), Object::default());
-            self.members.push(Member { name: name.clone(), quoted, slots, object });
+            self.members.push(Member { name: name.clone(), written, slots, object });
             self.members.len() - 1
         });
         match inner {
@@ -188,7 +188,7 @@ impl Record<'_> {
                 }
                 Found::Text(&text)
             }
-            [b'-' | b'0'..=b'9', ..] => Found::Number(raw),
+            [b'-' | b'0'..=b'9', ..] => Found::Number(Number::of(raw)),
             _ => Found::Other(raw),
         };
         field::store(field, slot, found, self.event)
@@ -206,7 +206,7 @@ impl Record<'_> {
             if let Some(at) = faults.iter().position(|(faulty, _)| *faulty == slot) {
                 return Err(faults.swap_remove(at).1);
             }
-            if !field.optional && event.value(slot) == Value::Absent {
+            if !field.optional && event.is_absent(slot) {
                 return Err(field::missing(field));
             }
         }

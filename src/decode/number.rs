@@ -22,39 +22,90 @@ pub struct Scaled {
 /// Most digits an `i64` can have; as many always fit a `u64`.
 const MOST_DIGITS: i64 = 19;
 
+/// A number of JSON's grammar as a record has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Number<'a> {
+    pub text: &'a str,
+    /// Its digits as one whole number, and how many of them stand behind the point. None: it has an exponent or many
+    /// digits, or nobody looked.
+    plain: Option<(i64, u32)>,
+}
+
+impl<'a> Number<'a> {
+    /// Of a text that is a number and nothing else.
+    pub fn of(text: &'a str) -> Number<'a> {
+        Number { text, plain: None }
+    }
+
+    /// The number that `text` begins with. None where there is none.
+    #[inline]
+    pub fn at_start_of(text: &'a str) -> Option<Number<'a>> {
+        /// So many digits are always below 2^63.
+        const FEW: usize = 18;
+        let bytes = text.as_bytes();
+        let sign = usize::from(bytes.first() == Some(&b'-'));
+        let (units, mut end) = digits(bytes, sign, 0)?;
+        if bytes[sign] == b'0' && end > sign + 1 {
+            return None;
+        }
+        let (mut units, mut places) = (units, 0);
+        if bytes.get(end) == Some(&b'.') {
+            let point = end;
+            (units, end) = digits(bytes, point + 1, units)?;
+            places = end - point - 1;
+        }
+        let is_short = end - sign <= FEW;
+        let has_exponent = matches!(bytes.get(end), Some(b'e' | b'E'));
+        if has_exponent {
+            let signed = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
+            (_, end) = digits(bytes, end + 1 + signed, 0)?;
+        }
+        let signed_units = if sign == 1 { -(units as i64) } else { units as i64 };
+        let plain = (is_short && !has_exponent).then_some((signed_units, places as u32));
+        Some(Number { text: &text[..end], plain })
+    }
+
+    /// What [`scaled`] finds in its text.
+    #[inline]
+    pub fn scaled(self, power: i32, rounding: Rounding) -> Option<Scaled> {
+        match self.plain_units(power) {
+            Some(units) => Some(Scaled { units, exact: true }),
+            None => scaled(self.text, power, rounding),
+        }
+    }
+
+    /// The same for few digits, none of which is lost.
+    #[inline]
+    pub fn plain_units(&self, power: i32) -> Option<i64> {
+        let (units, places) = self.plain?;
+        let shift = usize::try_from(power - places as i32).ok()?;
+        units.checked_mul(*TENS.get(shift)?)
+    }
+}
+
+const TENS: [i64; 19] = {
+    let mut tens = [1; 19];
+    let mut at = 1;
+    while at < tens.len() {
+        tens[at] = tens[at - 1] * 10;
+        at += 1;
+    }
+    tens
+};
+
+/// Appends the digits from `start` on to `units`, which may overflow, and gives their end. None where there is none.
+fn digits(bytes: &[u8], start: usize, mut units: u64) -> Option<(u64, usize)> {
+    let mut end = start;
+    while let Some(digit @ b'0'..=b'9') = bytes.get(end) {
+        units = units.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+        end += 1;
+    }
+    (end > start).then_some((units, end))
+}
+
 /// `text` x 10^`power` as an integer, rounded once. `text` is a number of JSON's grammar (leading zeros do no harm).
 /// None when the result is beyond `i64`.
 pub fn scaled(text: &str, power: i32, rounding: Rounding) -> Option<Scaled> {
-    plain(text, power).or_else(|| scaled_in_full(text, power, rounding))
-}
-
-/// The same for the common case: few digits, no exponent and nothing to round. None when it is another case.
-fn plain(text: &str, power: i32) -> Option<Scaled> {
-    const FEW: usize = 17;
-    let (negative, unsigned) = match text.as_bytes() {
-        [b'-', unsigned @ ..] => (true, unsigned),
-        unsigned => (false, unsigned),
-    };
-    if unsigned.len() > FEW {
-        return None;
-    }
-    let (mut units, mut places, mut behind_point) = (0i64, 0, 0);
-    for &byte in unsigned {
-        match byte {
-            b'0'..=b'9' => {
-                units = units * 10 + i64::from(byte - b'0');
-                places += behind_point;
-            }
-            b'.' => behind_point = 1,
-            _ => return None,
-        }
-    }
-    let shift = u32::try_from(power - places).ok()?;
-    let units = units.checked_mul(10i64.checked_pow(shift)?)?;
-    Some(Scaled { units: if negative { -units } else { units }, exact: true })
-}
-
-fn scaled_in_full(text: &str, power: i32, rounding: Rounding) -> Option<Scaled> {
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -176,6 +227,13 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_like_a_number_is_not_always_one() {
+        for text in ["", "-", "01", "-01", "1.", "1.e3", ".5", "1e", "1e+", "+1", "a"] {
+            assert!(Number::at_start_of(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
     fn says_when_digits_were_lost() {
         let exact = |text| scaled(text, 0, Rounding::HalfEven).map(|s| s.exact);
         assert_eq!([exact("200.0"), exact("2e2"), exact("2000e-1"), exact("-0")], [Some(true); 4]);
@@ -247,6 +305,20 @@ mod tests {
             prop_assert_eq!(scaled(&text, 6, Rounding::HalfEven), scaled(&padded, 6, Rounding::HalfEven));
             let tailed = scaled(&format!("{padded}0000001"), 6, Rounding::Floor);
             prop_assert_eq!(tailed.map(|s| s.exact), Some(false));
+        }
+
+        #[test]
+        fn a_number_is_its_text_and_no_more(
+            text in "-?(0|[1-9][0-9]{0,21})(\\.[0-9]{1,9})?([eE][+-]?[0-9]{1,2})?",
+            behind in "([^0-9.eE]\\PC{0,3})?",
+            power in -3i32..19,
+            floor in any::<bool>(),
+        ) {
+            let rounding = if floor { Rounding::Floor } else { Rounding::HalfEven };
+            let longer = format!("{text}{behind}");
+            let number = Number::at_start_of(&longer).unwrap();
+            prop_assert_eq!(number.text, &text);
+            prop_assert_eq!(number.scaled(power, rounding), scaled(&text, power, rounding), "{}", text);
         }
 
         #[test]

@@ -4,18 +4,52 @@
 
 use super::field::{self, Found};
 use super::json::{Member, Object};
-use crate::core::event::{Event, Value};
+use super::number::Number;
+use crate::core::event::Event;
 use crate::core::source::Field;
 
-/// Fills `event`, all of whose slots are absent, from a record. None: the record is out of the ordinary, and `event`
+/// A declared name as it stands in a record: between quotes, with the colon.
+#[derive(Debug)]
+pub(super) struct Written {
+    text: Box<[u8]>,
+    /// Its first bytes, compared at once, and which of them count.
+    head: u128,
+    mask: u128,
+}
+
+impl Written {
+    pub(super) fn of(name: &str) -> Written {
+        let text = format!("\"{name}\":").into_bytes();
+        let head = |byte: &dyn Fn(usize) -> u8| u128::from_le_bytes(std::array::from_fn(byte));
+        Written {
+            head: head(&|at| text.get(at).copied().unwrap_or(0)),
+            mask: head(&|at| if at < text.len() { 0xff } else { 0 }),
+            text: text.into(),
+        }
+    }
+
+    /// Whether `bytes` begin with it; `head` are their first, if there are as many.
+    fn begins(&self, bytes: &[u8], head: Option<u128>) -> bool {
+        match head {
+            Some(head) if (head ^ self.head) & self.mask != 0 => false,
+            Some(_) if self.text.len() <= HEAD_BYTES => true,
+            Some(_) | None => bytes.starts_with(&self.text),
+        }
+    }
+}
+
+const HEAD_BYTES: usize = size_of::<u128>();
+
+/// Fills `event` from a record. None: the record is out of the ordinary, and `event`
 /// holds nothing of use.
 pub(super) fn scan(root: &Object, fields: &[Field], text: &str, event: &mut Event) -> Option<()> {
+    event.begin(fields.len(), text);
     let mut scan = Scan { text, at: 0, fields, event };
     scan.space();
     scan.object(root)?;
     scan.space();
     let is_whole = scan.at == text.len();
-    let is_there = |(slot, field): (usize, &Field)| field.optional || event.value(slot) != Value::Absent;
+    let is_there = |(slot, field): (usize, &Field)| field.optional || !event.is_absent(slot);
     (is_whole && fields.iter().enumerate().all(is_there)).then_some(())
 }
 
@@ -39,8 +73,6 @@ impl<'t> Scan<'t, '_> {
         loop {
             let found = self.name(object, next)?;
             self.space();
-            self.expect(b':')?;
-            self.space();
             match found {
                 Some(at) => {
                     let bit = 1u64.checked_shl(at as u32).filter(|bit| seen & bit == 0)?;
@@ -61,28 +93,70 @@ impl<'t> Scan<'t, '_> {
         }
     }
 
-    /// Where the name stands that comes next; Some(None) for one that is not declared.
+    /// Where the name stands that comes next, which is passed over with its colon; Some(None) for one that is not
+    /// declared.
     fn name(&mut self, object: &Object, next: usize) -> Option<Option<usize>> {
-        // Mostly the one behind the last.
-        if let Some(quoted) = object.members.get(next).and_then(|member| member.quoted.as_ref())
-            && self.rest().starts_with(quoted)
-        {
-            self.at += quoted.len();
-            return Some(Some(next));
+        let rest = self.rest();
+        let head = rest.first_chunk().map(|head| u128::from_le_bytes(*head));
+        // Mostly the one behind the last, or one of the next.
+        let (before, after) = object.members.split_at(next);
+        for (at, member) in (next..).zip(after).chain((0..).zip(before)) {
+            if let Some(written) = member.written.as_ref().filter(|written| written.begins(rest, head)) {
+                self.at += written.text.len();
+                return Some(Some(at));
+            }
         }
-        self.string().map(|name| object.find(name, next))
+        let name = self.string()?;
+        self.space();
+        self.expect(b':')?;
+        Some(object.find(name, next))
     }
 
     fn value(&mut self, member: &Member) -> Option<()> {
-        let found = match self.next()? {
-            b'"' => Found::Text(self.string()?),
-            b'-' | b'0'..=b'9' => Found::Number(self.number()?),
-            b't' => self.literal("true").map(|()| Found::Boolean(true))?,
-            b'f' => self.literal("false").map(|()| Found::Boolean(false))?,
-            b'n' => return self.literal("null"),
-            b'{' if member.slots.is_empty() => return self.object(&member.object),
-            _ => return None,
-        };
+        match self.next()? {
+            b'"' => self.text(member),
+            b'-' | b'0'..=b'9' => self.member_number(member),
+            b't' => {
+                self.literal("true")?;
+                self.store(member, Found::Boolean(true))
+            }
+            b'f' => {
+                self.literal("false")?;
+                self.store(member, Found::Boolean(false))
+            }
+            b'n' => self.literal("null"),
+            b'{' if member.slots.is_empty() => self.object(&member.object),
+            _ => None,
+        }
+    }
+
+    /// A text, most of which stay where they are.
+    fn text(&mut self, member: &Member) -> Option<()> {
+        let text = self.string()?;
+        let end = self.at - 1;
+        match member.slots[..] {
+            [slot] if member.object.members.is_empty() && field::is_kept(&self.fields[slot], text) => {
+                self.event.set_part(slot, end - text.len()..end);
+                Some(())
+            }
+            _ => self.store(member, Found::Text(text)),
+        }
+    }
+
+    /// A number, most of which need no rounding.
+    fn member_number(&mut self, member: &Member) -> Option<()> {
+        let number = self.number()?;
+        if let [slot] = member.slots[..]
+            && member.object.members.is_empty()
+            && let Some(units) = field::plain_units(&self.fields[slot], &number)
+        {
+            self.event.set_number(slot, units);
+            return Some(());
+        }
+        self.store(member, Found::Number(number))
+    }
+
+    fn store(&mut self, member: &Member, found: Found<'_>) -> Option<()> {
         if !member.object.members.is_empty() {
             return None;
         }
@@ -140,34 +214,10 @@ impl<'t> Scan<'t, '_> {
         Some(&self.text[start..end])
     }
 
-    fn number(&mut self) -> Option<&'t str> {
-        let start = self.at;
-        self.at += usize::from(self.next() == Some(b'-'));
-        let is_zero = self.next() == Some(b'0');
-        let whole = self.digits()?;
-        if is_zero && whole > 1 {
-            return None;
-        }
-        if self.expect(b'.').is_some() {
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = self.next() {
-            self.at += 1;
-            if let Some(b'+' | b'-') = self.next() {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Some(&self.text[start..self.at])
-    }
-
-    /// How many digits come, at least one.
-    fn digits(&mut self) -> Option<usize> {
-        let start = self.at;
-        while let Some(b'0'..=b'9') = self.next() {
-            self.at += 1;
-        }
-        (self.at > start).then_some(self.at - start)
+    fn number(&mut self) -> Option<Number<'t>> {
+        let number = Number::at_start_of(&self.text[self.at..])?;
+        self.at += number.text.len();
+        Some(number)
     }
 }
 
@@ -229,7 +279,6 @@ mod tests {
     /// Whether it was scanned, and that it then is what the full reader finds.
     fn is_scanned(decoder: &Decoder, text: &str) -> bool {
         let (mut scanned, mut full) = (Event::default(), Event::default());
-        scanned.clear(decoder.fields().len());
         if scan(decoder.root(), decoder.fields(), text, &mut scanned).is_none() {
             return false;
         }

@@ -3,7 +3,7 @@
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
-use super::number::{Rounding, scaled};
+use super::number::{Number, Rounding};
 use crate::core::source::TimestampForm;
 
 /// 1970-01-01T00:00:00Z.
@@ -31,8 +31,8 @@ pub fn epoch_power(form: TimestampForm) -> Option<i32> {
 }
 
 /// Microseconds of a JSON number that counts units of 10^-`power` microseconds since 1970. None beyond `i64`.
-pub fn epoch_us(number: &str, power: i32) -> Option<i64> {
-    scaled(number, power, Rounding::Floor).map(|at| at.units)
+pub fn epoch_us(number: Number<'_>, power: i32) -> Option<i64> {
+    number.scaled(power, Rounding::Floor).map(|at| at.units)
 }
 
 /// Microseconds of an RFC 3339 text: any offset, any number of fraction digits, `t`, `z` and a space for the `T` as
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn epochs_count_in_their_unit() {
-        let at = |form, number| epoch_power(form).and_then(|power| epoch_us(number, power));
+        let at = |form, number| epoch_power(form).and_then(|power| epoch_us(Number::of(number), power));
         let expected = Some(1_761_876_000_123_456);
         assert_eq!(at(TimestampForm::EpochSeconds, "1761876000.123456789"), expected);
         assert_eq!(at(TimestampForm::EpochMillis, "1761876000123.4569"), expected);

@@ -72,6 +72,23 @@ pub struct SourceMetrics {
     pub late_events: Counter,
 }
 
+/// What was read at once: a counter that all threads share is not for every record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SourceTally {
+    pub messages: u64,
+    pub bytes: u64,
+    /// Events late by the source's `out_of_order`.
+    pub late: u64,
+}
+
+impl SourceMetrics {
+    pub fn count(&self, tally: SourceTally) {
+        self.messages_read.inc_by(tally.messages);
+        self.read_bytes.inc_by(tally.bytes);
+        self.late_events.inc_by(tally.late);
+    }
+}
+
 /// How far one worker is behind on its partitions of one source. Set both to 0 when the partitions go elsewhere.
 #[derive(Clone, Debug)]
 pub struct LagMetrics {

@@ -8,5 +8,5 @@ mod serve;
 
 pub use health::{Component, Health, State};
 pub use labels::{AbortCause, Invariant, Role};
-pub use metrics::{LagMetrics, Metrics, SourceMetrics, StoreMetrics};
+pub use metrics::{LagMetrics, Metrics, SourceMetrics, SourceTally, StoreMetrics};
 pub use serve::{HttpError, Served, serve};

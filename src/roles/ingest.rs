@@ -20,7 +20,7 @@ use crate::core::partial::Gap;
 use crate::core::plan::{Body, Plan};
 use crate::core::time::{MILLI_US, SECOND_US, second_of};
 use crate::decode::Decoder;
-use crate::http::{Component, LagMetrics, Role, SourceMetrics, State};
+use crate::http::{Component, LagMetrics, Role, SourceMetrics, SourceTally, State};
 use crate::kafka::{
     Admin, CommitError, Committed, EndOf, GroupReader, KafkaError, ReaderEvent, Record, Standing, Start,
     TopicInfo, TopicPartition, TransactionalWriter, WriterRecord,
@@ -48,6 +48,8 @@ struct Ingest {
     topics: BTreeMap<u16, TopicInfo>,
     decoders: Vec<Decoder>,
     counters: Vec<SourceMetrics>,
+    /// Of each source, what was read since it was last counted.
+    tallies: Vec<SourceTally>,
     lags: Vec<LagMetrics>,
     admin: Admin,
     writer: TransactionalWriter,
@@ -94,6 +96,7 @@ impl Ingest {
             topics,
             decoders: rules.sources.iter().map(Decoder::new).collect(),
             counters: rules.sources.iter().map(|source| context.metrics.source(&source.name)).collect(),
+            tallies: vec![SourceTally::default(); rules.sources.len()],
             lags: rules.sources.iter().map(|source| context.metrics.lag(&source.name, worker)).collect(),
             dead_letters: DeadLetters::open(&admin, &context.settings.topics)?,
             admin,
@@ -285,19 +288,21 @@ impl Ingest {
 
     fn read(&mut self, reader: &mut GroupReader, wait: Duration) -> Result<(), RoleError> {
         let now_us = wall_clock_us();
-        let mut last: Option<(String, u16)> = None;
+        // Records come in runs of one topic.
+        let mut last = (String::new(), None);
         reader.read(wait, BATCH, |record| {
-            let source = match &last {
-                Some((topic, source)) if topic == record.topic => *source,
-                _ => {
-                    let Some(&source) = self.sources.get(record.topic) else { return };
-                    last = Some((record.topic.to_owned(), source));
-                    source
-                }
-            };
-            self.record(source, &record, now_us);
+            if last.0 != record.topic {
+                last = (record.topic.to_owned(), self.sources.get(record.topic).copied());
+            }
+            if let Some(source) = last.1 {
+                self.record(source, &record, now_us);
+            }
         })?;
         self.trails.write();
+        for (tally, counters) in self.tallies.iter_mut().zip(&self.counters) {
+            self.counted += tally.messages;
+            counters.count(std::mem::take(tally));
+        }
         Ok(())
     }
 
@@ -307,11 +312,10 @@ impl Ingest {
             return;
         }
         let at = usize::from(source);
-        let counters = &self.counters[at];
-        counters.messages_read.inc();
-        self.counted += 1;
         let bytes = record.payload.map_or(0, <[u8]>::len);
-        counters.read_bytes.inc_by(bytes as u64);
+        let tally = &mut self.tallies[at];
+        tally.messages += 1;
+        tally.bytes += bytes as u64;
         self.trails.note(id, record.offset, record.timestamp_ms.unwrap_or(now_us / MILLI_US));
         let limit = self.context.settings.limits.record_bytes;
         let decoded = if bytes > limit {
@@ -332,9 +336,7 @@ impl Ingest {
             }
         };
         match folded {
-            Ok(folded) => {
-                counters.late_events.inc_by(u64::from(folded.late));
-            }
+            Ok(folded) => self.tallies[at].late += u64::from(folded.late),
             Err(invalid) => self.dead_letters.hold(source, record, invalid),
         }
     }

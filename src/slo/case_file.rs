@@ -17,6 +17,7 @@ use crate::core::rules::Rules;
 use crate::core::source::{FieldKind, Slot, Source};
 use crate::core::time::{HOUR_US, MINUTE_US, SECOND_US, floor_to, second_of};
 use crate::decode::field::{Found, store};
+use crate::decode::number::Number;
 use crate::decode::timestamp::{epoch_power, rfc3339_us};
 
 const DAY_US: i64 = 24 * HOUR_US;
@@ -359,8 +360,10 @@ fn set_field(source: &Source, name: &str, node: &Node, event: &mut Event) -> Res
     let (field, text) = (&source.fields[slot], scalar(node)?);
     let is_number = || serde_json::from_str::<serde_json::Number>(text).is_ok();
     let found = match &field.kind {
-        FieldKind::Integer(_) | FieldKind::Decimal { .. } if is_number() => Found::Number(text),
-        FieldKind::Timestamp(form) if epoch_power(*form).is_some() && is_number() => Found::Number(text),
+        FieldKind::Integer(_) | FieldKind::Decimal { .. } if is_number() => Found::Number(Number::of(text)),
+        FieldKind::Timestamp(form) if epoch_power(*form).is_some() && is_number() => {
+            Found::Number(Number::of(text))
+        }
         FieldKind::Boolean if text == "true" || text == "false" => Found::Boolean(text == "true"),
         FieldKind::Integer(_)
         | FieldKind::Decimal { .. }

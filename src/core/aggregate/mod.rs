@@ -1,26 +1,23 @@
-//! What columns are made of: each kind folds events, merges partial results and becomes column values.
+//! What columns are made of: each kind merges partial results and becomes column values.
 //!
-//! Folding and merging commute: however the events of one hour are split and in whatever order the parts arrive,
+//! Folding (`core::fold`) and merging commute: however the events of one hour are split and in whatever order the parts arrive,
 //! the values are the same to the byte (below the limit of `count_by`).
 
 mod count_by;
 mod ohlc;
 mod peak;
-#[cfg(test)]
-mod tests;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Event, Value};
 use super::output::ColumnValue;
 use super::sketch::histogram::Histogram;
 use super::sketch::hll::Hll;
 use super::source::{Aggregate, Quantile, Rollup, Slot, Source};
 use super::table::FRESHNESS_SCALE;
 use super::time::{HOUR_US, floor_to};
-use count_by::CountBy;
-use ohlc::Ohlc;
-use peak::{PeakCount, PeakDistinct};
+pub use count_by::CountBy;
+pub use ohlc::Ohlc;
+pub use peak::{PeakCount, PeakDistinct};
 
 /// Where and when a record stood in its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,57 +61,6 @@ impl Measure {
         }
     }
 
-    /// Adds one event, at `at_us`, to this column.
-    pub fn fold(&mut self, aggregate: &Aggregate, event: &Event, at_us: i64, position: Position) {
-        match (self, aggregate) {
-            (Measure::Count(count), Aggregate::Count(condition)) => {
-                *count += u64::from(condition.holds(event, age_us(position.timestamp_us, at_us)))
-            }
-            (Measure::Sum(sum), Aggregate::Sum(slot)) => {
-                *sum += i128::from(event.number(*slot).unwrap_or(0));
-            }
-            (Measure::Sum(sum), Aggregate::SumProduct(a, b)) => {
-                if let (Some(a), Some(b)) = (event.number(*a), event.number(*b)) {
-                    *sum += i128::from(a) * i128::from(b);
-                }
-            }
-            (Measure::Min(min), Aggregate::Min(slot)) => lower(min, event.number(*slot)),
-            (Measure::Max(max), Aggregate::Max(slot)) => raise(max, event.number(*slot)),
-            (Measure::Histogram(histogram), Aggregate::Histogram { slot, .. }) => {
-                if let Some(value) = event.number(*slot) {
-                    histogram.record(value);
-                }
-            }
-            (Measure::Histogram(histogram), Aggregate::Freshness { .. }) => {
-                histogram.record(age_us(position.timestamp_us, at_us));
-            }
-            (Measure::Ohlc(ohlc), Aggregate::Ohlc(slot)) => {
-                if let Some(value) = event.number(*slot) {
-                    let point = Ohlc::of(value, at_us, position);
-                    match ohlc {
-                        Some(ohlc) => ohlc.merge(&point),
-                        None => *ohlc = Some(point),
-                    }
-                }
-            }
-            (Measure::CountBy(counts), Aggregate::CountBy { slot, limit }) => {
-                with_text(event, *slot, |text| counts.add(text.unwrap_or(""), 1, *limit));
-            }
-            (Measure::Distinct(hll), Aggregate::Distinct(slot)) => {
-                with_text(event, *slot, |text| text.into_iter().for_each(|t| hll.add(t)));
-            }
-            (Measure::PeakCount(peak), Aggregate::Peak { every_us, .. }) => {
-                peak.add(slot_of(at_us, *every_us), 1);
-            }
-            (Measure::PeakDistinct(peak), Aggregate::Peak { every_us, distinct: Some(slot) }) => {
-                with_text(event, *slot, |text| {
-                    text.into_iter().for_each(|t| peak.add(slot_of(at_us, *every_us), t));
-                });
-            }
-            (measure, aggregate) => mismatch(measure, aggregate),
-        }
-    }
-
     /// Adds a partial result of the same column.
     pub fn merge(&mut self, other: &Measure, aggregate: &Aggregate) {
         match (self, other) {
@@ -123,10 +69,7 @@ impl Measure {
             (Measure::Min(a), Measure::Min(b)) => lower(a, *b),
             (Measure::Max(a), Measure::Max(b)) => raise(a, *b),
             (Measure::Histogram(a), Measure::Histogram(b)) => a.merge(b),
-            (Measure::Ohlc(a), Measure::Ohlc(Some(b))) => match a {
-                Some(a) => a.merge(b),
-                None => *a = Some(*b),
-            },
+            (Measure::Ohlc(a), Measure::Ohlc(Some(b))) => Ohlc::add(a, b),
             (Measure::Ohlc(_), Measure::Ohlc(None)) => {}
             (Measure::CountBy(a), Measure::CountBy(b)) => {
                 let limit = if let Aggregate::CountBy { limit, .. } = aggregate { *limit } else { u32::MAX };
@@ -200,7 +143,7 @@ pub fn age_us(timestamp_us: i64, event_us: i64) -> i64 {
 }
 
 /// Number of the slot of `every_us` inside its hour. An hour has at most 3,600 of them, so it fits.
-fn slot_of(at_us: i64, every_us: i64) -> u16 {
+pub fn slot_of(at_us: i64, every_us: i64) -> u16 {
     ((at_us - floor_to(at_us, HOUR_US)) / every_us) as u16
 }
 
@@ -233,14 +176,6 @@ fn push_histogram(histogram: &Histogram, quantiles: &[Quantile], scale: u8, valu
     values.push(ColumnValue::Bins(bins));
     values.push(ColumnValue::BinCounts(counts));
     values.push(ColumnValue::Bytes(histogram.encode_v2()));
-}
-
-fn with_text(event: &Event, slot: Slot, use_text: impl FnOnce(Option<&str>)) {
-    match event.value(slot) {
-        Value::Absent => use_text(None),
-        Value::Text(text) => use_text(Some(text)),
-        Value::Number(number) => use_text(Some(itoa::Buffer::new().format(number))),
-    }
 }
 
 /// A measure is only ever made by `Measure::empty` of its own aggregate, and wire checks what it reads.

@@ -34,7 +34,15 @@ impl Ohlc {
         Ohlc { open: point, high: point, low: point, close: point }
     }
 
-    pub fn merge(&mut self, other: &Ohlc) {
+    /// Adds to one that may be of no events yet.
+    pub fn add(ohlc: &mut Option<Ohlc>, more: &Ohlc) {
+        match ohlc {
+            Some(ohlc) => ohlc.merge(more),
+            None => *ohlc = Some(*more),
+        }
+    }
+
+    fn merge(&mut self, other: &Ohlc) {
         let earliest = |p: &Point| (p.value, p.moment());
         if other.open.moment() < self.open.moment() {
             self.open = other.open;

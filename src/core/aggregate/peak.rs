@@ -14,13 +14,21 @@ pub struct PeakCount(BTreeMap<u16, u64>);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeakDistinct(BTreeMap<u16, Hll>);
 
-impl PeakCount {
-    pub fn add(&mut self, slot: u16, count: u64) {
-        *self.0.entry(slot).or_default() += count;
+impl From<BTreeMap<u16, u64>> for PeakCount {
+    fn from(counts: BTreeMap<u16, u64>) -> PeakCount {
+        PeakCount(counts)
     }
+}
 
+impl From<BTreeMap<u16, Hll>> for PeakDistinct {
+    fn from(sets: BTreeMap<u16, Hll>) -> PeakDistinct {
+        PeakDistinct(sets)
+    }
+}
+
+impl PeakCount {
     pub fn merge(&mut self, other: &PeakCount) {
-        other.0.iter().for_each(|(&slot, &count)| self.add(slot, count));
+        other.0.iter().for_each(|(&slot, &count)| *self.0.entry(slot).or_default() += count);
     }
 
     pub fn peak(&self) -> Option<(u16, u64)> {
@@ -29,10 +37,6 @@ impl PeakCount {
 }
 
 impl PeakDistinct {
-    pub fn add(&mut self, slot: u16, value: &str) {
-        self.0.entry(slot).or_default().add(value);
-    }
-
     pub fn merge(&mut self, other: &PeakDistinct) {
         other.0.iter().for_each(|(&slot, hll)| self.0.entry(slot).or_default().merge(hll));
     }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// With more pairs a search costs more than a look into a span, which may take more memory than they.
 const PAIRS_MAX: usize = 400;
+/// From so many on, what is counted at once goes into a span: sorting it into pairs costs more.
+const FEW: usize = 64;
 /// Spans begin and end at multiples of this, so that they seldom grow.
 const GRAIN: usize = 128;
 const LANES: usize = 16;
@@ -65,6 +67,15 @@ impl Counts {
         while !self.form.add(index, count) {
             self.form = self.form.widened();
         }
+    }
+
+    /// Counts each index once; all of them lie from `first` to `last`.
+    pub fn add_ones(&mut self, first: u16, last: u16, indices: impl ExactSizeIterator<Item = u16>) {
+        if matches!(&self.form, Form::Pairs(pairs) if pairs.len() + indices.len() > FEW) {
+            self.form = self.form.widened();
+        }
+        self.form.reach(first, last);
+        indices.for_each(|index| self.add(index, 1));
     }
 
     pub fn merge(&mut self, other: &Counts) {
@@ -136,6 +147,17 @@ impl Form {
             Form::Narrow(span) => span.add(index, count),
             Form::Middle(span) => span.add(index, count),
             Form::Wide(span) => span.add(index, count),
+        }
+    }
+
+    /// A span grows once to what is coming.
+    fn reach(&mut self, first: u16, last: u16) {
+        match self {
+            Form::Pairs(_) => {}
+            Form::Slim(span) => span.reach(first, last),
+            Form::Narrow(span) => span.reach(first, last),
+            Form::Middle(span) => span.reach(first, last),
+            Form::Wide(span) => span.reach(first, last),
         }
     }
 
@@ -214,6 +236,14 @@ impl<C: Copy + Default + Into<u64> + TryFrom<u64> + BitOr<Output = C>> Span<C> {
             _ => return false,
         }
         true
+    }
+
+    fn reach(&mut self, first: u16, last: u16) {
+        for index in [first, last].map(usize::from) {
+            if index < self.first || index >= self.first + self.counts.len() {
+                self.grow(index);
+            }
+        }
     }
 
     fn grow(&mut self, index: usize) {

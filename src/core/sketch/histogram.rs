@@ -33,6 +33,17 @@ impl Histogram {
         self.sum += i128::from(value);
     }
 
+    /// Counts many values at once and leaves none behind.
+    pub fn record_all(&mut self, values: &mut Vec<i64>) {
+        let (Some(&min), Some(&max)) = (values.iter().min(), values.iter().max()) else { return };
+        debug_assert!(0 <= min && max < HISTOGRAM_LIMIT);
+        self.widen(min, max);
+        self.sum += values.iter().map(|&value| i128::from(value)).sum::<i128>();
+        let [first, last] = [min, max].map(|value| index_of(value as u64));
+        self.counts.add_ones(first, last, values.iter().map(|&value| index_of(value as u64)));
+        values.clear();
+    }
+
     pub fn merge(&mut self, other: &Histogram) {
         if other.counts.is_empty() {
             return;

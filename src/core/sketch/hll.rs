@@ -10,7 +10,7 @@ const REGISTERS: usize = 1 << LOG2M;
 const REGISTER_BITS: usize = 5;
 const REGISTER_MAX: u32 = (1 << REGISTER_BITS) - 1;
 /// As many hashes as fit in the bytes of the full form.
-const EXPLICIT_MAX: usize = REGISTERS * REGISTER_BITS / 8 / 8;
+pub const EXPLICIT_MAX: usize = REGISTERS * REGISTER_BITS / 8 / 8;
 const SPARSE_WORD_BITS: usize = LOG2M as usize + REGISTER_BITS;
 
 const TYPE_EMPTY: u8 = 1;
@@ -49,23 +49,31 @@ impl Default for Hll {
     }
 }
 
-impl Hll {
-    /// Adds a text by the hash `hll_hash_text(text, 0)` has: Murmur3 x64 128, seed 0, first half.
-    pub fn add(&mut self, text: &str) {
-        self.add_hash(fastmurmur3::murmur3_x64_128(text.as_bytes(), 0) as u64);
-    }
+/// The hash of a text that `hll_hash_text(text, 0)` has: Murmur3 x64 128, seed 0, first half.
+pub fn hash(text: &str) -> i64 {
+    fastmurmur3::murmur3_x64_128(text.as_bytes(), 0) as i64
+}
 
-    fn add_hash(&mut self, hash: u64) {
+/// The set of these hashes.
+impl From<Vec<i64>> for Hll {
+    fn from(hashes: Vec<i64>) -> Hll {
+        let mut hll = Hll(Form::Explicit(hashes.into()));
+        hll.fit();
+        hll
+    }
+}
+
+impl Hll {
+    /// Adds a text by its [`hash`].
+    pub fn add_hash(&mut self, hash: i64) {
         match &mut self.0 {
             Form::Explicit(Hashes(hashes)) => {
-                if let Err(at) = hashes.binary_search(&(hash as i64)) {
-                    hashes.insert(at, hash as i64);
-                    if hashes.len() > EXPLICIT_MAX {
-                        self.promote();
-                    }
+                if let Err(at) = hashes.binary_search(&hash) {
+                    hashes.insert(at, hash);
+                    self.fit();
                 }
             }
-            Form::Registers(registers) => raise(registers, hash),
+            Form::Registers(registers) => raise(registers, hash as u64),
         }
     }
 
@@ -73,9 +81,7 @@ impl Hll {
         match (&mut self.0, &other.0) {
             (Form::Explicit(Hashes(mine)), Form::Explicit(Hashes(theirs))) => {
                 *mine = union(mine, theirs);
-                if mine.len() > EXPLICIT_MAX {
-                    self.promote();
-                }
+                self.fit();
             }
             (Form::Registers(mine), Form::Explicit(Hashes(hashes))) => {
                 hashes.iter().for_each(|&hash| raise(mine, hash as u64));
@@ -131,6 +137,13 @@ impl Hll {
                     pack_bits(header(TYPE_FULL), registers.iter().map(|&r| u32::from(r)), REGISTER_BITS)
                 }
             }
+        }
+    }
+
+    /// Many hashes become registers.
+    fn fit(&mut self) {
+        if matches!(&self.0, Form::Explicit(Hashes(hashes)) if hashes.len() > EXPLICIT_MAX) {
+            self.promote();
         }
     }
 
@@ -194,7 +207,7 @@ mod tests {
 
     fn of(names: std::ops::Range<u32>) -> Hll {
         let mut hll = Hll::default();
-        names.for_each(|n| hll.add(&format!("user-{n}")));
+        names.for_each(|n| hll.add_hash(hash(&format!("user-{n}"))));
         hll
     }
 
@@ -222,7 +235,7 @@ mod tests {
         for (a, b) in [(0..10, 5..700), (0..3_000, 2_900..2_910), (0..3_000, 100..9_000), (0..0, 0..5)] {
             let all = {
                 let mut hll = of(a.clone());
-                b.clone().for_each(|n| hll.add(&format!("user-{n}")));
+                b.clone().for_each(|n| hll.add_hash(hash(&format!("user-{n}"))));
                 hll
             };
             let (mut left, mut right) = (of(a.clone()), of(b.clone()));

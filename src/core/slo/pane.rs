@@ -9,13 +9,12 @@ use super::budget::period_width_s;
 use super::hours::WIDTH_S;
 use super::sliding_values::SlidingValues;
 use crate::core::alert::AlertRule;
-use crate::core::fold::add_cell;
 use crate::core::partial::CellsDelta;
 use crate::core::plan::{Cells, move_cell};
 use crate::core::rules::Rules;
 use crate::core::sketch::histogram::Histogram;
 use crate::core::source::Quantile;
-use crate::core::tally::CellSet;
+use crate::core::tally::{CellSet, add_cell};
 use crate::core::time::floor_to;
 
 /// Widths in seconds; each divides the next.

@@ -1,52 +1,48 @@
 //! Ingest's half of the engine: events in, deltas and clocks out at every flush.
 //!
-//! Nothing outlives a flush but each partition's largest event time and next offset. It does not know how records
-//! are read, written or committed, nor what a shard does with deltas.
+//! Nothing outlives a flush but each partition's largest event time and next offset, and the names of groups. It does
+//! not know how records are read, written or committed, nor what a shard does with deltas.
 
-use std::collections::{BTreeSet, HashMap};
+mod atoms;
+mod derived;
+mod distinct;
+mod gathered;
+mod intake;
+mod panes;
+mod partition;
+mod series;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use foldhash::quality::RandomState;
-
-use super::aggregate::{Measure, Position, age_us};
-use super::derived::Derived;
-use super::event::{Event, Invalid, Reason, Value as EventValue};
-use super::exemplar::{Exemplar, add_exemplar};
-use super::key::{Key, pack};
-use super::partial::{CellsDelta, Clock, Delta, DeltaBody, Gap, HourDelta, LagSample};
-use super::partition::Partitions;
-pub use super::partition::{Assigned, PartitionId};
-use super::plan::{Body, Cells, Plan, Value, cell_of};
-use super::sketch::histogram::Histogram;
+use super::aggregate::{Position, age_us};
+use super::event::{Event, Invalid, Reason};
+use super::key::Key;
+use super::partial::{CellsDelta, Clock, Delta, DeltaBody, Gap, LagSample};
+use super::plan::{Body, Plan};
 use super::source::{Aggregate, HISTOGRAM_LIMIT, Source};
-use super::time::{HOUR_US, floor_to, rfc3339, second_of};
+use super::time::{HOUR_US, rfc3339, second_of};
+use derived::Derived;
+use gathered::Seen;
+use intake::Intake;
+use partition::Partitions;
+pub use partition::{Assigned, PartitionId};
 
 pub struct Fold {
     plan: Arc<Plan>,
     shards: u32,
     partitions: Partitions,
-    /// Of each source, what its events are folded into.
-    folded_into: Vec<Vec<FoldedInto>>,
+    /// Of each source.
+    intakes: Vec<Intake>,
     derived: Derived,
-    /// Packed (projection, pane, key) -> what is pending for it. Sorted before anything leaves.
-    pending: HashMap<Box<[u8]>, Pending, RandomState>,
     events: u64,
     grown: bool,
     turned: bool,
     /// How far watched groups are behind: projection, second and samples.
     lags: Vec<(u16, i64, Vec<LagSample>)>,
-    address: Vec<u8>,
-}
-
-/// A projection, by its index in the plan, and the columns of its table that take events themselves.
-struct FoldedInto {
-    projection: usize,
-    columns: Vec<usize>,
-}
-
-struct Pending {
-    shard: u32,
-    body: DeltaBody,
 }
 
 /// What one flush writes. Vectors run over the shards.
@@ -74,31 +70,18 @@ pub struct Folded {
 impl Fold {
     pub fn new(plan: Arc<Plan>, shards: u32) -> Fold {
         let derived = Derived::of(&plan);
-        let folded_into = |projection: usize| {
-            let columns =
-                plan.rollup_of(&plan.projections[projection]).map_or(0, |rollup| rollup.columns.len());
-            let columns = (0..columns).filter(|&column| !derived.has(projection, column)).collect();
-            FoldedInto { projection, columns }
-        };
-        let takes_events = |source: usize| {
-            let projections = plan.projections.iter().enumerate();
-            let of_source =
-                projections.filter(move |(_, p)| p.source == source && !matches!(p.body, Body::Lag(_)));
-            of_source.map(|(at, _)| folded_into(at)).collect()
-        };
-        let folded_into = (0..plan.rules.sources.len()).map(takes_events).collect();
+        let intake = |source| Intake::new(&plan, source, &derived, shards);
+        let intakes = (0..plan.rules.sources.len()).map(intake).collect();
         Fold {
             plan,
             shards,
             partitions: Partitions::default(),
-            folded_into,
+            intakes,
             derived,
-            pending: HashMap::default(),
             events: 0,
             grown: false,
             turned: false,
             lags: Vec::new(),
-            address: Vec::new(),
         }
     }
 
@@ -110,7 +93,7 @@ impl Fold {
     /// Forgets all that is pending and every partition: after a failed transaction, or when all were revoked.
     pub fn clear(&mut self) {
         self.partitions.clear();
-        self.pending.clear();
+        self.intakes.iter_mut().for_each(Intake::clear);
         self.events = 0;
         (self.grown, self.turned) = (false, false);
         self.lags.clear();
@@ -130,7 +113,7 @@ impl Fold {
         now_us: i64,
         event: &Event,
     ) -> Result<Folded, Invalid> {
-        let Fold { plan, partitions, folded_into, pending, address, .. } = self;
+        let Fold { plan, partitions, intakes, .. } = self;
         let source = &plan.rules.sources[usize::from(id.0)];
         let at_us = event.number(source.event_time.slot).unwrap_or(position.timestamp_us);
         let Some(partition) = partitions.get_mut(id) else {
@@ -150,49 +133,9 @@ impl Fold {
         self.turned |= newest_us.is_none_or(|newest_us| second_of(newest_us) < second_of(at_us));
         partition.max_event_us = partition.max_event_us.max(Some(at_us));
         partition.min_event_us = Some(partition.min_event_us.map_or(at_us, |min_us| min_us.min(at_us)));
-        for &FoldedInto { projection: at, ref columns } in &folded_into[usize::from(id.0)] {
-            let projection = &plan.projections[at];
-            let pane = match projection.body {
-                Body::Hourly { .. } => floor_to(at_us, HOUR_US),
-                Body::Cells(_) => second_of(at_us),
-                Body::Lag(_) => continue,
-            };
-            begin_address(address, at as u16, pane);
-            pack(event, &projection.by, address);
-            let delta = match pending.get_mut(address.as_slice()) {
-                Some(delta) => delta,
-                None => {
-                    let (_, _, key) = parse_address(address);
-                    let shard = Key::shard(key, projection.spread, self.shards);
-                    let delta = Pending { shard, body: empty_body(plan, at) };
-                    pending.entry(address.as_slice().into()).or_insert(delta)
-                }
-            };
-            let shard = delta.shard as usize;
-            match (&mut delta.body, &projection.body) {
-                (DeltaBody::Hour(delta), Body::Hourly { rollup, .. }) => {
-                    delta.events += 1;
-                    delta.late += u64::from(folded.late);
-                    let rollup = &source.rollups[*rollup];
-                    for &column in columns {
-                        delta.measures[column].fold(
-                            &rollup.columns[column].aggregate,
-                            event,
-                            at_us,
-                            position,
-                        );
-                    }
-                    if let Some(count) = partition.shard_events.get_mut(shard) {
-                        *count += 1;
-                    }
-                }
-                (DeltaBody::Cells(delta), Body::Cells(cells)) => {
-                    let cell = count_event(delta, cells, event, position, at_us);
-                    self.grown |= cells.growing.has(cell);
-                }
-                (DeltaBody::Hour(_) | DeltaBody::Cells(_) | DeltaBody::Lag(_), _) => {}
-            }
-        }
+        let age_us = age_us(position.timestamp_us, at_us);
+        let seen = Seen { event, at_us, age_us, position, late: folded.late };
+        self.grown |= intakes[usize::from(id.0)].take(plan, &seen, &mut partition.shard_events);
         self.events += 1;
         Ok(folded)
     }
@@ -238,7 +181,7 @@ impl Fold {
 
     /// Deltas that wait for the next flush, and events in them.
     pub fn pending(&self) -> (usize, u64) {
-        (self.pending.len(), self.events)
+        (self.intakes.iter().map(Intake::pending).sum(), self.events)
     }
 
     /// Whether an event is pending that may cross a line at once.
@@ -268,13 +211,9 @@ impl Fold {
     /// Hands out all that is pending. `every_clock` also writes the clocks that did not change.
     pub fn flush(&mut self, every_clock: bool) -> Flush {
         let mut deltas: Vec<Vec<Delta>> = vec![Vec::new(); self.shards as usize];
-        let mut pending: Vec<_> = self.pending.drain().collect();
-        pending.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let told = |(address, pending): (Box<[u8]>, Pending)| {
-            let (projection, pane, key) = parse_address(&address);
-            (pending.shard, Delta { projection, key: Key::from_packed(key), pane, body: pending.body })
-        };
-        let mut told: Vec<(u32, Delta)> = pending.into_iter().map(told).collect();
+        let mut told: Vec<(u32, Delta)> = Vec::new();
+        self.intakes.iter_mut().for_each(|intake| intake.flush(&self.plan, &mut told));
+        told.sort_by_key(|(_, delta)| delta.projection);
         self.derived.fill(&self.plan, &mut told);
         told.into_iter().for_each(|(shard, delta)| deltas[shard as usize].push(delta));
         self.events = 0;
@@ -369,66 +308,4 @@ fn judge(
 
 fn has_freshness(rollup: &super::source::Rollup) -> bool {
     rollup.columns.iter().any(|column| matches!(column.aggregate, Aggregate::Freshness { .. }))
-}
-
-fn empty_body(plan: &Plan, projection: usize) -> DeltaBody {
-    match plan.rollup_of(&plan.projections[projection]) {
-        Some(rollup) => {
-            let measures = rollup.columns.iter().map(|column| Measure::empty(&column.aggregate)).collect();
-            DeltaBody::Hour(HourDelta { events: 0, late: 0, measures })
-        }
-        None => DeltaBody::Cells(CellsDelta::default()),
-    }
-}
-
-/// Gives the cell it counts in.
-fn count_event(delta: &mut CellsDelta, cells: &Cells, event: &Event, position: Position, at_us: i64) -> u16 {
-    let (age_us, second) = (age_us(position.timestamp_us, at_us), second_of(at_us));
-    let cell = cell_of(&cells.atoms, event, age_us);
-    add_cell(&mut delta.cells, cell, 1);
-    let Position { partition, offset, .. } = position;
-    let exemplar = |measured| Exemplar { measured, cell, second, partition, offset, trace_id: None };
-    let trace_id = || match event.value(cells.trace_id?) {
-        EventValue::Text(text) => Some(text.to_owned()),
-        EventValue::Absent | EventValue::Number(_) => None,
-    };
-    if cells.notable.has(cell) {
-        add_exemplar(&mut delta.exemplars, exemplar(None), trace_id);
-    }
-    delta.values.resize(cells.measured.len(), Histogram::default());
-    for (at, (values, measured)) in delta.values.iter_mut().zip(&cells.measured).enumerate() {
-        let value = match measured.what {
-            Value::Field(slot) => event.number(slot),
-            Value::Age => Some(age_us),
-        };
-        if let Some(value) = value.filter(|_| measured.filter.holds(event, age_us)) {
-            // For show alone: what a rule says follows from the cells, which know no bounds.
-            values.record(value.clamp(0, HISTOGRAM_LIMIT - 1));
-            if measured.notable.has(cell) {
-                add_exemplar(&mut delta.exemplars, exemplar(Some((at as u16, value))), trace_id);
-            }
-        }
-    }
-    cell
-}
-
-/// Adds to a list of cells that stays sorted; a key rarely has more than a handful.
-pub fn add_cell(cells: &mut Vec<(u16, u64)>, cell: u16, count: u64) {
-    match cells.binary_search_by_key(&cell, |&(known, _)| known) {
-        Ok(at) => cells[at].1 += count,
-        Err(at) => cells.insert(at, (cell, count)),
-    }
-}
-
-/// Begins an address, which ends with the key. Big-endian with the sign bit turned, so that bytes sort like the numbers.
-fn begin_address(bytes: &mut Vec<u8>, projection: u16, pane: i64) {
-    bytes.clear();
-    bytes.extend_from_slice(&projection.to_be_bytes());
-    bytes.extend_from_slice(&((pane as u64) ^ (1 << 63)).to_be_bytes());
-}
-
-fn parse_address(bytes: &[u8]) -> (u16, i64, &[u8]) {
-    let (head, key) = bytes.split_at(10);
-    let number = |part: &[u8]| part.iter().fold(0u64, |n, &byte| n << 8 | u64::from(byte));
-    (number(&head[..2]) as u16, (number(&head[2..]) ^ (1 << 63)) as i64, key)
 }

@@ -1,6 +1,6 @@
 //! What a worker knows of the partitions it folds: how far, how late, and what happened since the last clock.
 
-use super::partial::{Clock, Gap};
+use crate::core::partial::{Clock, Gap};
 
 /// A source partition: index of the source in the rules, and the partition's number.
 pub type PartitionId = (u16, i32);

@@ -3,9 +3,12 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::atoms::Atoms;
+use super::gathered::{Column, Hour, Seen};
+use crate::core::aggregate::{Measure, Position, age_us};
+use crate::core::event::Event;
 use crate::core::expr::{Atom, Comparison, Condition};
-use crate::core::source::Column;
+use crate::core::source::{Aggregate, Quantile, Slot};
 use crate::core::time::SECOND_US;
 
 const NUMBER: Slot = 0;
@@ -21,10 +24,10 @@ struct Sample {
     text: Option<u8>,
 }
 
-fn every_kind() -> Vec<Column> {
+fn every_kind() -> Vec<Aggregate> {
     let quantiles = vec![Quantile { millionths: 500_000 }, Quantile { millionths: 999_000 }];
     let large = Atom::Number { slot: NUMBER, op: Comparison::Greater, constant: 500 };
-    let kinds = [
+    vec![
         Aggregate::Count(Condition::Atom(large)),
         Aggregate::Sum(NUMBER),
         Aggregate::SumProduct(NUMBER, FACTOR),
@@ -37,24 +40,32 @@ fn every_kind() -> Vec<Column> {
         Aggregate::Distinct(TEXT),
         Aggregate::Peak { every_us: SECOND_US, distinct: None },
         Aggregate::Peak { every_us: 300 * SECOND_US, distinct: Some(TEXT) },
-    ];
-    let column = |(at, aggregate)| Column { name: format!("column_{at}"), aggregate };
-    kinds.into_iter().enumerate().map(column).collect()
+    ]
 }
 
-fn fold<'a>(columns: &[Column], samples: impl Iterator<Item = &'a Sample>) -> Vec<Measure> {
-    let mut measures: Vec<Measure> = columns.iter().map(|c| Measure::empty(&c.aggregate)).collect();
+fn fold<'a>(aggregates: &[Aggregate], samples: impl Iterator<Item = &'a Sample>) -> Vec<Measure> {
+    let mut atoms = Atoms::default();
+    let column = |(at, aggregate): (usize, &Aggregate)| {
+        let test = match aggregate {
+            Aggregate::Count(condition) => Some(atoms.test(condition)),
+            _ => None,
+        };
+        Column { at, aggregate: aggregate.clone(), test }
+    };
+    let columns: Vec<Column> = aggregates.iter().enumerate().map(column).collect();
+    let mut hour = Hour::empty(&columns);
     let mut event = Event::default();
     for sample in samples {
         event.clear(3);
         sample.number.into_iter().for_each(|number| event.set_number(NUMBER, number));
         sample.factor.into_iter().for_each(|factor| event.set_number(FACTOR, factor));
         sample.text.into_iter().for_each(|text| event.set_text(TEXT, &format!("value-{text}")));
-        for (measure, column) in measures.iter_mut().zip(columns) {
-            measure.fold(&column.aggregate, &event, sample.at_us, sample.position);
-        }
+        let (at_us, position) = (sample.at_us, sample.position);
+        let age_us = age_us(position.timestamp_us, at_us);
+        atoms.look(&event, age_us);
+        hour.add(&columns, &atoms, &Seen { event: &event, at_us, age_us, position, late: false });
     }
-    measures
+    hour.settle(&columns, &aggregates.iter().collect::<Vec<_>>()).measures
 }
 
 fn samples() -> impl Strategy<Value = Vec<Sample>> {
@@ -67,7 +78,7 @@ fn samples() -> impl Strategy<Value = Vec<Sample>> {
         prop::option::of(0u8..40),
         0i64..10 * SECOND_US,
     );
-    prop::collection::vec(sample, 1..80).prop_map(|drawn| {
+    prop::collection::vec(sample, 1..300).prop_map(|drawn| {
         let of = |(offset, (second, partition, number, factor, text, age_us)): (usize, _)| {
             // Few seconds, so that times tie; an offset of its own, as in Kafka.
             let at_us = second / 60 * 60 * SECOND_US;
@@ -86,15 +97,15 @@ proptest! {
             (Just(samples.clone()), Just(samples).prop_shuffle(), parts)
         })
     ) {
-        let columns = every_kind();
-        let whole = fold(&columns, samples.iter());
-        let mut merged: Vec<Measure> = columns.iter().map(|c| Measure::empty(&c.aggregate)).collect();
+        let aggregates = every_kind();
+        let whole = fold(&aggregates, samples.iter());
+        let mut merged: Vec<Measure> = aggregates.iter().map(Measure::empty).collect();
         for part in 0..5 {
             let of_part = shuffled.iter().zip(&parts).filter(|(_, at)| **at == part).map(|(sample, _)| sample);
-            let sent = postcard::to_stdvec(&fold(&columns, of_part)).unwrap();
+            let sent = postcard::to_stdvec(&fold(&aggregates, of_part)).unwrap();
             let received: Vec<Measure> = postcard::from_bytes(&sent).unwrap();
-            for ((measure, add), column) in merged.iter_mut().zip(&received).zip(&columns) {
-                measure.merge(add, &column.aggregate);
+            for ((measure, add), aggregate) in merged.iter_mut().zip(&received).zip(&aggregates) {
+                measure.merge(add, aggregate);
             }
         }
         prop_assert_eq!(&merged, &whole);

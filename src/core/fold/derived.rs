@@ -1,10 +1,10 @@
 //! Columns of a table without groups that another table of its source has by group. Those of all groups come to the
 //! same, so no event is folded into them: they are filled in once a flush.
 
-use super::aggregate::Measure;
-use super::partial::{Delta, DeltaBody};
-use super::plan::{Body, Plan};
-use super::source::{Aggregate, Column};
+use crate::core::aggregate::Measure;
+use crate::core::partial::{Delta, DeltaBody};
+use crate::core::plan::{Body, Plan};
+use crate::core::source::{Aggregate, Column};
 
 /// Index of a projection in the plan, and of a column in its rollup.
 type Place = (usize, usize);

@@ -1,0 +1,109 @@
+//! Tests of fields: each is made once an event, however many rules and columns ask for it.
+
+use crate::core::event::Event;
+use crate::core::expr::{Atom, Condition};
+use crate::core::plan::ATOMS_MAX;
+use crate::core::tally::CellSet;
+
+/// The distinct atoms of a source, and what the event at hand makes of them.
+#[derive(Default)]
+pub(super) struct Atoms {
+    all: Vec<Atom>,
+    truths: Vec<bool>,
+}
+
+/// Some atoms of a source, by their places there.
+#[derive(Default)]
+pub(super) struct Selection(Vec<usize>);
+
+/// A condition over a source's atoms.
+pub(super) enum Test {
+    /// As the cells it holds in.
+    Cells(Selection, CellSet),
+    /// Of more atoms than a cell has.
+    Long(Selection, Condition),
+}
+
+impl Atoms {
+    pub fn select<'a>(&mut self, atoms: impl IntoIterator<Item = &'a Atom>) -> Selection {
+        let place = |atom: &Atom| {
+            self.all.iter().position(|known| known == atom).unwrap_or_else(|| {
+                self.all.push(atom.clone());
+                self.truths.push(false);
+                self.all.len() - 1
+            })
+        };
+        Selection(atoms.into_iter().map(place).collect())
+    }
+
+    pub fn test(&mut self, condition: &Condition) -> Test {
+        let mut atoms: Vec<&Atom> = Vec::new();
+        condition.each_atom(&mut |atom| {
+            if !atoms.contains(&atom) {
+                atoms.push(atom);
+            }
+        });
+        let selection = self.select(atoms.iter().copied());
+        if atoms.len() > ATOMS_MAX {
+            return Test::Long(selection, condition.clone());
+        }
+        let holds = |cell: usize| {
+            condition
+                .evaluate(&|atom| atoms.iter().position(|a| *a == atom).is_some_and(|i| cell >> i & 1 == 1))
+        };
+        Test::Cells(selection, CellSet::of(atoms.len(), holds))
+    }
+
+    pub fn look(&mut self, event: &Event, age_us: i64) {
+        for (truth, atom) in self.truths.iter_mut().zip(&self.all) {
+            *truth = atom.holds(event, age_us);
+        }
+    }
+
+    /// The cell of the event last looked at: bit i is the truth of the selection's atom i.
+    pub fn cell(&self, selection: &Selection) -> u16 {
+        let bit = |(i, &at): (usize, &usize)| u16::from(self.truths[at]) << i;
+        selection.0.iter().enumerate().map(bit).fold(0, |cell, bit| cell | bit)
+    }
+
+    pub fn holds(&self, test: &Test) -> bool {
+        match test {
+            Test::Cells(selection, cells) => cells.has(self.cell(selection)),
+            Test::Long(selection, condition) => condition
+                .evaluate(&|atom| selection.0.iter().any(|&at| self.truths[at] && self.all[at] == *atom)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::expr::Comparison;
+
+    fn above(constant: i64) -> Condition {
+        Condition::Atom(Atom::Number { slot: 0, op: Comparison::Greater, constant })
+    }
+
+    #[test]
+    fn a_test_says_what_its_condition_says() {
+        let not = |condition| Condition::Not(Box::new(condition));
+        let many = |range: std::ops::Range<i64>| {
+            Condition::Or(range.map(|n| Condition::And(vec![above(n), not(above(n + 1))])).collect())
+        };
+        let conditions =
+            [Condition::True, Condition::never(), above(3), not(above(5)), many(2..9), many(0..40)];
+        let mut atoms = Atoms::default();
+        let tests = conditions.each_ref().map(|condition| atoms.test(condition));
+        assert!(matches!(tests[5], Test::Long(..)));
+        assert_eq!(atoms.all.len(), 41, "each once");
+        let mut event = Event::default();
+        for number in -1..45 {
+            event.clear(1);
+            event.set_number(0, number);
+            atoms.look(&event, 0);
+            for (test, condition) in tests.iter().zip(&conditions) {
+                assert_eq!(atoms.holds(test), condition.holds(&event, 0), "{condition:?} of {number}");
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What the events of one source are folded into: rows of hourly tables, and cells that rules read.
+
+use super::atoms::{Atoms, Selection, Test};
+use super::derived::Derived;
+use super::gathered::{Column, Counted, Hour, Seen};
+use super::panes::Panes;
+use super::series::{Group, Grouping, Member, Series};
+use crate::core::partial::{Delta, DeltaBody};
+use crate::core::plan::{Body, Plan, Projection};
+use crate::core::source::Aggregate;
+use crate::core::time::{HOUR_US, floor_to, second_of};
+
+pub(super) struct Intake {
+    /// Each looked at once an event.
+    atoms: Atoms,
+    series: Series,
+    projections: Vec<Into>,
+}
+
+/// What one projection takes of an event. `at` is its index in the plan.
+enum Into {
+    Hour {
+        at: usize,
+        columns: Vec<Column>,
+        panes: Panes<Hour>,
+    },
+    /// `filters` are of the values that rules show.
+    Cells {
+        at: usize,
+        atoms: Selection,
+        filters: Vec<Test>,
+        panes: Panes<Counted>,
+    },
+}
+
+impl Intake {
+    pub fn new(plan: &Plan, source: usize, derived: &Derived, shards: u32) -> Intake {
+        let mut atoms = Atoms::default();
+        let of_source = plan.projections.iter().enumerate().filter(|(_, p)| p.source == source);
+        let (mut projections, mut groupings) = (Vec::new(), Vec::new());
+        for (at, projection) in of_source {
+            let into = match &projection.body {
+                Body::Hourly { .. } => Into::Hour {
+                    at,
+                    columns: columns(plan, at, derived, &mut atoms),
+                    panes: Panes::default(),
+                },
+                Body::Cells(cells) => {
+                    let filters =
+                        cells.measured.iter().map(|measured| atoms.test(&measured.filter)).collect();
+                    let atoms = atoms.select(cells.atoms.iter().map(|named| &named.atom));
+                    Into::Cells { at, atoms, filters, panes: Panes::default() }
+                }
+                Body::Lag(_) => continue,
+            };
+            projections.push(into);
+            groupings.push(Grouping { by: projection.by.clone(), spread: projection.spread, shards });
+        }
+        Intake { atoms, series: Series::new(groupings), projections }
+    }
+
+    /// Folds an event, and counts it in `shard_events` for each hourly table that gets it. Whether it may cross a line
+    /// that only grows.
+    pub fn take(&mut self, plan: &Plan, seen: &Seen, shard_events: &mut [u64]) -> bool {
+        let Intake { atoms, series, projections } = self;
+        atoms.look(seen.event, seen.age_us);
+        let mut has_grown = false;
+        for (into, &Member { group, shard }) in projections.iter_mut().zip(series.of(seen.event)) {
+            match into {
+                Into::Hour { columns, panes, .. } => {
+                    let hour = panes.at(group, floor_to(seen.at_us, HOUR_US), || Hour::empty(columns));
+                    hour.add(columns, atoms, seen);
+                    if let Some(events) = shard_events.get_mut(shard as usize) {
+                        *events += 1;
+                    }
+                }
+                Into::Cells { at, atoms: selected, filters, panes } => {
+                    let Body::Cells(cells) = &plan.projections[*at].body else { continue };
+                    let cell = atoms.cell(selected);
+                    let counted = panes.at(group, second_of(seen.at_us), || Counted::empty(cells));
+                    counted.add(cells, cell, seen, |value| atoms.holds(&filters[value]));
+                    has_grown |= cells.growing.has(cell);
+                }
+            }
+        }
+        has_grown
+    }
+
+    /// Deltas that wait.
+    pub fn pending(&self) -> usize {
+        let pending = |into: &Into| match into {
+            Into::Hour { panes, .. } => panes.len(),
+            Into::Cells { panes, .. } => panes.len(),
+        };
+        self.projections.iter().map(pending).sum()
+    }
+
+    /// Forgets all that waits.
+    pub fn clear(&mut self) {
+        for into in &mut self.projections {
+            match into {
+                Into::Hour { panes, .. } => drop(panes.drain()),
+                Into::Cells { panes, .. } => drop(panes.drain()),
+            }
+        }
+    }
+
+    /// Hands out all that waits, each with its shard.
+    pub fn flush(&mut self, plan: &Plan, told: &mut Vec<(u32, Delta)>) {
+        for (place, into) in self.projections.iter_mut().enumerate() {
+            let group = |number| self.series.group(place, number);
+            match into {
+                Into::Hour { at, columns, panes } => {
+                    let whole = aggregates(plan, &plan.projections[*at]);
+                    let body = |hour: Hour| DeltaBody::Hour(hour.settle(columns, &whole));
+                    tell(*at, panes, group, body, told);
+                }
+                Into::Cells { at, panes, .. } => {
+                    tell(*at, panes, group, |counted| DeltaBody::Cells(counted.settle()), told);
+                }
+            }
+        }
+        self.series.forget_if_many();
+    }
+}
+
+/// The columns of a table that take events themselves.
+fn columns(plan: &Plan, projection: usize, derived: &Derived, atoms: &mut Atoms) -> Vec<Column> {
+    let all = aggregates(plan, &plan.projections[projection]).into_iter().enumerate();
+    let column = |(at, aggregate): (usize, &Aggregate)| {
+        let test = match aggregate {
+            Aggregate::Count(condition) => Some(atoms.test(condition)),
+            _ => None,
+        };
+        Column { at, aggregate: aggregate.clone(), test }
+    };
+    all.filter(|(at, _)| !derived.has(projection, *at)).map(column).collect()
+}
+
+/// What the columns of a projection's table compute.
+fn aggregates<'a>(plan: &'a Plan, projection: &Projection) -> Vec<&'a Aggregate> {
+    plan.rollup_of(projection)
+        .map_or(Vec::new(), |rollup| rollup.columns.iter().map(|column| &column.aggregate).collect())
+}
+
+fn tell<'g, B>(
+    projection: usize,
+    panes: &mut Panes<B>,
+    group: impl Fn(u32) -> &'g Group,
+    body: impl Fn(B) -> DeltaBody,
+    told: &mut Vec<(u32, Delta)>,
+) {
+    let mut waiting: Vec<_> = panes.drain().into_iter().map(|pane| (group(pane.group), pane)).collect();
+    waiting.sort_unstable_by(|(a, left), (b, right)| (left.start, &a.key).cmp(&(right.start, &b.key)));
+    told.extend(waiting.into_iter().map(|(group, pane)| {
+        let body = body(pane.body);
+        (group.shard, Delta { projection: projection as u16, key: group.key.clone(), pane: pane.start, body })
+    }));
+}

@@ -1,0 +1,166 @@
+//! The groups an event belongs to, found by the values of all its grouping fields at once.
+//!
+//! It outlives a flush, but says nothing that the events do not: a group is found anew where it is forgotten.
+
+use std::collections::HashMap;
+
+use foldhash::quality::RandomState;
+
+use crate::core::event::Event;
+use crate::core::key::{Key, pack};
+use crate::core::source::Slot;
+
+/// With more series all are forgotten at the next flush.
+const SERIES_MAX: usize = 50_000;
+
+/// One source's.
+pub(super) struct Series {
+    /// All fields that anything groups by.
+    slots: Vec<Slot>,
+    groups: Vec<Groups>,
+    /// Packed values of `slots` -> where its groups begin in `members`.
+    known: HashMap<Box<[u8]>, usize, RandomState>,
+    /// Of each series its group in every projection.
+    members: Vec<Member>,
+    packed: Vec<u8>,
+}
+
+/// One projection's, by their numbers.
+struct Groups {
+    grouping: Grouping,
+    known: HashMap<Box<[u8]>, u32, RandomState>,
+    all: Vec<Group>,
+}
+
+/// How a projection divides events into groups, and these over shards.
+pub(super) struct Grouping {
+    pub by: Vec<Slot>,
+    pub spread: u64,
+    pub shards: u32,
+}
+
+pub(super) struct Group {
+    pub key: Key,
+    pub shard: u32,
+}
+
+/// A group by its number, and where it belongs.
+#[derive(Clone, Copy)]
+pub(super) struct Member {
+    pub group: u32,
+    pub shard: u32,
+}
+
+impl Series {
+    pub fn new(groupings: Vec<Grouping>) -> Series {
+        let mut slots: Vec<Slot> =
+            groupings.iter().flat_map(|grouping| grouping.by.iter().copied()).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        let groups = |grouping| Groups { grouping, known: HashMap::default(), all: Vec::new() };
+        let groups = groupings.into_iter().map(groups).collect();
+        Series { slots, groups, known: HashMap::default(), members: Vec::new(), packed: Vec::new() }
+    }
+
+    /// The event's group in each projection.
+    pub fn of(&mut self, event: &Event) -> &[Member] {
+        self.packed.clear();
+        pack(event, &self.slots, &mut self.packed);
+        let start = match self.known.get(self.packed.as_slice()) {
+            Some(&start) => start,
+            None => self.enter(event),
+        };
+        &self.members[start..start + self.groups.len()]
+    }
+
+    fn enter(&mut self, event: &Event) -> usize {
+        let start = self.members.len();
+        self.known.insert(self.packed.as_slice().into(), start);
+        for groups in &mut self.groups {
+            self.packed.clear();
+            pack(event, &groups.grouping.by, &mut self.packed);
+            self.members.push(groups.member(&self.packed));
+        }
+        start
+    }
+
+    /// A group by the projection's place among the source's, and its number.
+    pub fn group(&self, projection: usize, number: u32) -> &Group {
+        &self.groups[projection].all[number as usize]
+    }
+
+    pub fn forget_if_many(&mut self) {
+        if self.known.len() <= SERIES_MAX {
+            return;
+        }
+        self.known.clear();
+        self.members.clear();
+        for groups in &mut self.groups {
+            groups.known.clear();
+            groups.all.clear();
+        }
+    }
+}
+
+impl Groups {
+    fn member(&mut self, packed: &[u8]) -> Member {
+        let group = match self.known.get(packed) {
+            Some(&group) => group,
+            None => {
+                let key = Key::from_packed(packed);
+                let shard = Key::shard(packed, self.grouping.spread, self.grouping.shards);
+                self.all.push(Group { key, shard });
+                let group = self.all.len() as u32 - 1;
+                self.known.insert(packed.into(), group);
+                group
+            }
+        };
+        Member { group, shard: self.all[group as usize].shard }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(first: &str, second: usize) -> Event {
+        let mut event = Event::default();
+        event.clear(2);
+        event.set_text(0, first);
+        event.set_text(1, &second.to_string());
+        event
+    }
+
+    #[test]
+    fn a_series_has_a_group_in_each_projection_and_is_found_anew_when_it_is_forgotten() {
+        let by = |by: &[Slot]| Grouping { by: by.to_vec(), spread: 7, shards: 12 };
+        let mut series = Series::new(vec![by(&[1, 0]), by(&[0]), by(&[])]);
+        for time in 0..2 {
+            for number in 0..=SERIES_MAX {
+                let name = if number % 2 == 0 { "even" } else { "odd" };
+                let members = series.of(&event(name, number)).to_vec();
+                let keys: Vec<&Key> = members
+                    .iter()
+                    .enumerate()
+                    .map(|(at, member)| &series.group(at, member.group).key)
+                    .collect();
+                let expected = [
+                    Key::from_columns(&[&*number.to_string(), name]),
+                    Key::from_columns(&[name]),
+                    Key::empty(),
+                ];
+                assert_eq!(keys, expected.iter().collect::<Vec<_>>());
+                let shards = expected.map(|key| Key::shard(key.packed(), 7, 12));
+                assert_eq!(members.iter().map(|member| member.shard).collect::<Vec<_>>(), shards);
+            }
+            let counts =
+                |series: &Series| series.groups.iter().map(|groups| groups.all.len()).collect::<Vec<_>>();
+            assert_eq!(counts(&series), [SERIES_MAX + 1, 2, 1], "time {time}");
+            series.forget_if_many();
+            assert_eq!(counts(&series), [0; 3]);
+        }
+        series.of(&event("even", 0));
+        series.forget_if_many();
+        assert_eq!(series.known.len(), 1, "few are kept");
+    }
+}
