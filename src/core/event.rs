@@ -40,6 +40,7 @@ impl Event {
         self.text.push_str(record);
     }
 
+    #[inline]
     pub fn set_number(&mut self, slot: Slot, number: i64) {
         self.cells[slot] = Cell::Number(number);
     }
@@ -56,6 +57,7 @@ impl Event {
     }
 
     /// The slot holds a part of the record's text.
+    #[inline]
     pub fn set_part(&mut self, slot: Slot, part: Range<usize>) {
         self.cells[slot] = Cell::Text { start: part.start as u32, end: part.end as u32 };
     }

@@ -47,7 +47,7 @@ pub fn store(field: &Field, slot: Slot, found: Found<'_>, event: &mut Event) -> 
 }
 
 /// What the field keeps of `number`. None where it does not take it, or has to look closer.
-#[inline]
+#[inline(always)]
 pub fn plain_units(field: &Field, number: &Number<'_>) -> Option<i64> {
     let (scale, bounds) = match &field.kind {
         FieldKind::Integer(bounds) => (0, bounds),
@@ -58,10 +58,11 @@ pub fn plain_units(field: &Field, number: &Number<'_>) -> Option<i64> {
 }
 
 /// Whether the field takes `text`, and keeps it as it is.
-pub fn is_kept(field: &Field, text: &str) -> bool {
+#[inline(always)]
+pub fn is_kept(field: &Field, text: &[u8]) -> bool {
     let FieldKind::String { max_length, upper, map } = &field.kind else { return false };
     let fits = max_length.is_none_or(|most| text.len() <= most as usize);
-    let is_upper = || !*upper || text.bytes().all(|b| b.is_ascii() && !b.is_ascii_lowercase());
+    let is_upper = || !*upper || text.iter().all(|b| b.is_ascii() && !b.is_ascii_lowercase());
     map.is_empty() && fits && (field.optional || !text.is_empty()) && is_upper()
 }
 

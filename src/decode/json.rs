@@ -34,6 +34,17 @@ pub(super) struct Member {
     pub(super) object: Object,
 }
 
+impl Member {
+    /// The one slot that takes its value; None where there are several, or members inside it.
+    #[inline(always)]
+    pub(super) fn slot(&self) -> Option<Slot> {
+        match self.slots[..] {
+            [slot] if self.object.members.is_empty() => Some(slot),
+            _ => None,
+        }
+    }
+}
+
 impl Decoder {
     pub fn new(source: &Source) -> Decoder {
         let mut root = Object::default();

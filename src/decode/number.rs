@@ -38,7 +38,7 @@ impl<'a> Number<'a> {
     }
 
     /// The number that `text` begins with. None where there is none.
-    #[inline]
+    #[inline(always)]
     pub fn at_start_of(text: &'a str) -> Option<Number<'a>> {
         /// So many digits are always below 2^63.
         const FEW: usize = 18;
@@ -75,7 +75,7 @@ impl<'a> Number<'a> {
     }
 
     /// The same for few digits, none of which is lost.
-    #[inline]
+    #[inline(always)]
     pub fn plain_units(&self, power: i32) -> Option<i64> {
         let (units, places) = self.plain?;
         let shift = usize::try_from(power - places as i32).ok()?;
@@ -83,7 +83,7 @@ impl<'a> Number<'a> {
     }
 }
 
-const TENS: [i64; 19] = {
+pub(super) const TENS: [i64; 19] = {
     let mut tens = [1; 19];
     let mut at = 1;
     while at < tens.len() {
@@ -94,7 +94,8 @@ const TENS: [i64; 19] = {
 };
 
 /// Appends the digits from `start` on to `units`, which may overflow, and gives their end. None where there is none.
-fn digits(bytes: &[u8], start: usize, mut units: u64) -> Option<(u64, usize)> {
+#[inline(always)]
+pub(super) fn digits(bytes: &[u8], start: usize, mut units: u64) -> Option<(u64, usize)> {
     let mut end = start;
     while let Some(digit @ b'0'..=b'9') = bytes.get(end) {
         units = units.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));

@@ -6,7 +6,7 @@ use super::field::{self, Found};
 use super::json::{Member, Object};
 use super::number::Number;
 use crate::core::event::Event;
-use crate::core::source::Field;
+use crate::core::source::{Field, Slot};
 
 /// A declared name as it stands in a record: between quotes, with the colon.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ impl Written {
     }
 
     /// Whether `bytes` begin with it; `head` are their first, if there are as many.
+    #[inline(always)]
     fn begins(&self, bytes: &[u8], head: Option<u128>) -> bool {
         match head {
             Some(head) if (head ^ self.head) & self.mask != 0 => false,
@@ -40,120 +41,112 @@ impl Written {
 
 const HEAD_BYTES: usize = size_of::<u128>();
 
-/// Fills `event` from a record. None: the record is out of the ordinary, and `event`
-/// holds nothing of use.
+/// Fills `event` from a record. None: the record is out of the ordinary, and `event` holds nothing of use.
 pub(super) fn scan(root: &Object, fields: &[Field], text: &str, event: &mut Event) -> Option<()> {
     event.begin(fields.len(), text);
-    let mut scan = Scan { text, at: 0, fields, event };
-    scan.space();
-    scan.object(root)?;
-    scan.space();
-    let is_whole = scan.at == text.len();
+    let bytes = text.as_bytes();
+    let mut scan = Scan { text, bytes, fields, event };
+    let at = scan.object(root, space(bytes, 0))?;
+    let is_whole = space(bytes, at) == text.len();
     let is_there = |(slot, field): (usize, &Field)| field.optional || !event.is_absent(slot);
     (is_whole && fields.iter().enumerate().all(is_there)).then_some(())
 }
 
+/// Every step begins `at` a byte and gives the one behind what it read. Small steps are part of the large ones: calls
+/// between them took as long as they.
 struct Scan<'t, 's> {
     text: &'t str,
-    at: usize,
+    bytes: &'t [u8],
     fields: &'s [Field],
     event: &'s mut Event,
 }
 
-impl<'t> Scan<'t, '_> {
-    fn object(&mut self, object: &Object) -> Option<()> {
-        self.expect(b'{')?;
-        self.space();
-        if self.next() == Some(b'}') {
-            self.at += 1;
-            return Some(());
+impl Scan<'_, '_> {
+    fn object(&mut self, object: &Object, at: usize) -> Option<usize> {
+        let mut at = space(self.bytes, expect(self.bytes, at, b'{')?);
+        if self.bytes.get(at) == Some(&b'}') {
+            return Some(at + 1);
         }
         // One bit a member: of two with the same name the second counts, which is out of the ordinary.
         let (mut seen, mut next) = (0u64, 0);
         loop {
-            let found = self.name(object, next)?;
-            self.space();
-            match found {
-                Some(at) => {
-                    let bit = 1u64.checked_shl(at as u32).filter(|bit| seen & bit == 0)?;
+            let (end, found) = self.name(object, next, at)?;
+            at = space(self.bytes, end);
+            at = match found {
+                Some(member) => {
+                    let bit = 1u64.checked_shl(member as u32).filter(|bit| seen & bit == 0)?;
                     seen |= bit;
-                    next = at + 1;
-                    self.value(&object.members[at])?;
+                    next = member + 1;
+                    self.value(&object.members[member], at)?
                 }
-                None => self.pass()?,
-            }
-            self.space();
-            let end = self.next()?;
-            self.at += 1;
-            match end {
-                b',' => self.space(),
-                b'}' => return Some(()),
+                None => self.pass(at)?,
+            };
+            at = space(self.bytes, at);
+            match self.bytes.get(at)? {
+                b',' => at = space(self.bytes, at + 1),
+                b'}' => return Some(at + 1),
                 _ => return None,
             }
         }
     }
 
-    /// Where the name stands that comes next, which is passed over with its colon; Some(None) for one that is not
-    /// declared.
-    fn name(&mut self, object: &Object, next: usize) -> Option<Option<usize>> {
-        let rest = self.rest();
+    /// Where the name with its colon ends, and which member it is; None for one that is not declared.
+    #[inline(always)]
+    fn name(&self, object: &Object, next: usize, at: usize) -> Option<(usize, Option<usize>)> {
+        let rest = self.bytes.get(at..)?;
         let head = rest.first_chunk().map(|head| u128::from_le_bytes(*head));
         // Mostly the one behind the last, or one of the next.
         let (before, after) = object.members.split_at(next);
-        for (at, member) in (next..).zip(after).chain((0..).zip(before)) {
+        for (place, member) in (next..).zip(after).chain((0..).zip(before)) {
             if let Some(written) = member.written.as_ref().filter(|written| written.begins(rest, head)) {
-                self.at += written.text.len();
-                return Some(Some(at));
+                return Some((at + written.text.len(), Some(place)));
             }
         }
-        let name = self.string()?;
-        self.space();
-        self.expect(b':')?;
-        Some(object.find(name, next))
+        let end = string(self.bytes, at)?;
+        let colon = space(self.bytes, end);
+        Some((expect(self.bytes, colon, b':')?, object.find(&self.text[at + 1..end - 1], next)))
     }
 
-    fn value(&mut self, member: &Member) -> Option<()> {
-        match self.next()? {
-            b'"' => self.text(member),
-            b'-' | b'0'..=b'9' => self.member_number(member),
-            b't' => {
-                self.literal("true")?;
-                self.store(member, Found::Boolean(true))
-            }
-            b'f' => {
-                self.literal("false")?;
-                self.store(member, Found::Boolean(false))
-            }
-            b'n' => self.literal("null"),
-            b'{' if member.slots.is_empty() => self.object(&member.object),
-            _ => None,
+    #[inline(always)]
+    fn value(&mut self, member: &Member, at: usize) -> Option<usize> {
+        match self.bytes.get(at)? {
+            b'"' => self.string(member, at),
+            b'-' | b'0'..=b'9' => self.number(member, at),
+            b'{' if member.slots.is_empty() => self.object(&member.object, at),
+            _ => self.literal(member, at),
         }
     }
 
     /// A text, most of which stay where they are.
-    fn text(&mut self, member: &Member) -> Option<()> {
-        let text = self.string()?;
-        let end = self.at - 1;
-        match member.slots[..] {
-            [slot] if member.object.members.is_empty() && field::is_kept(&self.fields[slot], text) => {
-                self.event.set_part(slot, end - text.len()..end);
-                Some(())
-            }
-            _ => self.store(member, Found::Text(text)),
+    #[inline(always)]
+    fn string(&mut self, member: &Member, at: usize) -> Option<usize> {
+        let end = string(self.bytes, at)?;
+        let part = at + 1..end - 1;
+        match member.slot().filter(|&slot| field::is_kept(&self.fields[slot], &self.bytes[part.clone()])) {
+            Some(slot) => self.event.set_part(slot, part),
+            None => self.store(member, Found::Text(&self.text[part]))?,
         }
+        Some(end)
     }
 
     /// A number, most of which need no rounding.
-    fn member_number(&mut self, member: &Member) -> Option<()> {
-        let number = self.number()?;
-        if let [slot] = member.slots[..]
-            && member.object.members.is_empty()
-            && let Some(units) = field::plain_units(&self.fields[slot], &number)
-        {
-            self.event.set_number(slot, units);
-            return Some(());
+    #[inline(always)]
+    fn number(&mut self, member: &Member, at: usize) -> Option<usize> {
+        let number = Number::at_start_of(&self.text[at..])?;
+        let units = |slot: Slot| Some((slot, field::plain_units(&self.fields[slot], &number)?));
+        match member.slot().and_then(units) {
+            Some((slot, units)) => self.event.set_number(slot, units),
+            None => self.store(member, Found::Number(number))?,
         }
-        self.store(member, Found::Number(number))
+        Some(at + number.text.len())
+    }
+
+    fn literal(&mut self, member: &Member, at: usize) -> Option<usize> {
+        let (end, found) = literal(self.bytes, at)?;
+        if let Some(found) = found {
+            self.store(member, Found::Boolean(found))?;
+        }
+        Some(end)
     }
 
     fn store(&mut self, member: &Member, found: Found<'_>) -> Option<()> {
@@ -167,62 +160,46 @@ impl<'t> Scan<'t, '_> {
     }
 
     /// Passes over the value of a member that is not declared.
-    fn pass(&mut self) -> Option<()> {
-        match self.next()? {
-            b'"' => self.string().map(drop),
-            b'-' | b'0'..=b'9' => self.number().map(drop),
-            b't' => self.literal("true"),
-            b'f' => self.literal("false"),
-            b'n' => self.literal("null"),
-            _ => None,
+    fn pass(&self, at: usize) -> Option<usize> {
+        match self.bytes.get(at)? {
+            b'"' => string(self.bytes, at),
+            b'-' | b'0'..=b'9' => Some(at + Number::at_start_of(&self.text[at..])?.text.len()),
+            _ => literal(self.bytes, at).map(|(end, _)| end),
         }
     }
+}
 
-    fn rest(&self) -> &'t [u8] {
-        &self.text.as_bytes()[self.at..]
+#[inline(always)]
+fn space(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\r' | b'\n') = bytes.get(at) {
+        at += 1;
     }
+    at
+}
 
-    fn next(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
+#[inline(always)]
+fn expect(bytes: &[u8], at: usize, byte: u8) -> Option<usize> {
+    (bytes.get(at) == Some(&byte)).then_some(at + 1)
+}
 
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        let is_there = self.next() == Some(byte);
-        self.at += usize::from(is_there);
-        is_there.then_some(())
-    }
+/// Passes over a string without escapes.
+#[inline(always)]
+fn string(bytes: &[u8], at: usize) -> Option<usize> {
+    let start = expect(bytes, at, b'"')?;
+    let end = start + first_special(&bytes[start..])?;
+    expect(bytes, end, b'"')
+}
 
-    fn space(&mut self) {
-        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.next() {
-            self.at += 1;
-        }
-    }
-
-    fn literal(&mut self, literal: &str) -> Option<()> {
-        let is_there = self.rest().starts_with(literal.as_bytes());
-        self.at += literal.len();
-        is_there.then_some(())
-    }
-
-    /// A string without escapes.
-    fn string(&mut self) -> Option<&'t str> {
-        self.expect(b'"')?;
-        let start = self.at;
-        let end = start + first_special(self.rest())?;
-        self.at = end;
-        self.expect(b'"')?;
-        Some(&self.text[start..end])
-    }
-
-    fn number(&mut self) -> Option<Number<'t>> {
-        let number = Number::at_start_of(&self.text[self.at..])?;
-        self.at += number.text.len();
-        Some(number)
-    }
+/// What a literal says; None for null.
+fn literal(bytes: &[u8], at: usize) -> Option<(usize, Option<bool>)> {
+    let literals: [(&[u8], _); 3] = [(b"true", Some(true)), (b"false", Some(false)), (b"null", None)];
+    let is_there = |(text, _): &(&[u8], _)| bytes[at..].starts_with(text);
+    literals.into_iter().find(is_there).map(|(text, says)| (at + text.len(), says))
 }
 
 /// Where the first quote, backslash or control character is, looking at eight bytes at a time: "Determine if a word has
 /// a byte less than n" of Anderson's Bit Twiddling Hacks, which is exact up to the first such byte.
+#[inline(always)]
 fn first_special(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const TOPS: u64 = ONES << 7;

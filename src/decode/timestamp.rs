@@ -3,7 +3,7 @@
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
-use super::number::{Number, Rounding};
+use super::number::{Number, Rounding, TENS, digits};
 use crate::core::source::TimestampForm;
 
 /// 1970-01-01T00:00:00Z.
@@ -74,11 +74,11 @@ fn fraction_us(rest: &[u8]) -> Option<(i64, &[u8])> {
     let [b'.', rest @ ..] = rest else {
         return Some((0, rest));
     };
-    let length = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-    let (digits, rest) = rest.split_at(length);
-    let digit = |at: usize| digits.get(at).map_or(0, |b| i64::from(b - b'0'));
-    let us = (0..6).fold(0, |us, at| us * 10 + digit(at));
-    (length > 0).then_some((us, rest))
+    let (mut us, length) = digits(rest, 0, 0)?;
+    if length > 6 {
+        (us, _) = digits(&rest[..6], 0, 0)?;
+    }
+    Some((us as i64 * TENS[6usize.saturating_sub(length)], &rest[length..]))
 }
 
 /// Seconds east of UTC of `Z` or `+hh:mm`; `-00:00`, an unknown offset, is UTC.
