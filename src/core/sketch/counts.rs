@@ -41,12 +41,35 @@ struct Span<C> {
 }
 
 /// Counts as they lie in memory, for whoever takes many at a time. A span begins at the index that comes with it.
+#[derive(Clone, Copy, Debug)]
 pub enum Stretch<'a> {
     Pairs(&'a [(u16, u32)]),
+    /// An index may come several times.
+    Packed(&'a [(u16, u16)]),
     Slim(usize, &'a [u8]),
     Narrow(usize, &'a [u16]),
     Middle(usize, &'a [u32]),
     Wide(usize, &'a [u64]),
+}
+
+impl<'a> From<&'a [(u16, u16)]> for Stretch<'a> {
+    fn from(counts: &'a [(u16, u16)]) -> Stretch<'a> {
+        Stretch::Packed(counts)
+    }
+}
+
+impl Stretch<'_> {
+    /// Hands out (index, count), ascending by index, no zero counts.
+    pub fn each(&self, mut each: impl FnMut(u16, u64)) {
+        match self {
+            Stretch::Pairs(pairs) => pairs.iter().for_each(|&(index, count)| each(index, count.into())),
+            Stretch::Packed(counts) => counts.iter().for_each(|&(index, count)| each(index, count.into())),
+            Stretch::Slim(first, counts) => each_in_span(*first, counts, each),
+            Stretch::Narrow(first, counts) => each_in_span(*first, counts, each),
+            Stretch::Middle(first, counts) => each_in_span(*first, counts, each),
+            Stretch::Wide(first, counts) => each_in_span(*first, counts, each),
+        }
+    }
 }
 
 impl Counts {
@@ -93,14 +116,8 @@ impl Counts {
     }
 
     /// Hands out (index, count), ascending by index, no zero counts.
-    pub fn each(&self, mut each: impl FnMut(u16, u64)) {
-        match &self.form {
-            Form::Pairs(pairs) => pairs.iter().for_each(|&(index, count)| each(index, count.into())),
-            Form::Slim(span) => span.each(each),
-            Form::Narrow(span) => span.each(each),
-            Form::Middle(span) => span.each(each),
-            Form::Wide(span) => span.each(each),
-        }
+    pub fn each(&self, each: impl FnMut(u16, u64)) {
+        self.stretch().each(each);
     }
 
     pub fn stretch(&self) -> Stretch<'_> {
@@ -261,24 +278,27 @@ impl<C: Copy + Default + Into<u64> + TryFrom<u64> + BitOr<Output = C>> Span<C> {
         (self.first, self.counts) = (first, counts);
     }
 
-    fn each(&self, mut each: impl FnMut(u16, u64)) {
-        // Most of a span is empty, and found to be so several counts at a time.
-        for (first, counts) in (self.first..).step_by(LANES).zip(self.counts.chunks(LANES)) {
-            if counts.iter().fold(C::default(), |any, &count| any | count).into() == 0 {
-                continue;
-            }
-            for (index, &count) in (first..).zip(counts) {
-                let count = count.into();
-                if count > 0 {
-                    // It was put there as `u16`.
-                    each(index as u16, count);
-                }
-            }
-        }
-    }
-
     fn cast<D: From<C>>(&self) -> Span<D> {
         Span { first: self.first, counts: self.counts.iter().map(|&count| D::from(count)).collect() }
+    }
+}
+
+/// Most of a span is empty, and found to be so several counts at a time.
+fn each_in_span<C>(first: usize, counts: &[C], mut each: impl FnMut(u16, u64))
+where
+    C: Copy + Default + Into<u64> + BitOr<Output = C>,
+{
+    for (first, counts) in (first..).step_by(LANES).zip(counts.chunks(LANES)) {
+        if counts.iter().fold(C::default(), |any, &count| any | count).into() == 0 {
+            continue;
+        }
+        for (index, &count) in (first..).zip(counts) {
+            let count = count.into();
+            if count > 0 {
+                // It was put there as `u16`.
+                each(index as u16, count);
+            }
+        }
     }
 }
 

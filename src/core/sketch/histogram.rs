@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::Counts;
+use super::counts::{Counts, Stretch};
 use crate::core::source::{HISTOGRAM_LIMIT, Quantile};
 
 /// Sub-buckets that give 3 significant digits: 2 x 10^3, up to a power of two.
@@ -22,6 +22,13 @@ pub struct Histogram {
     min: i64,
     max: i64,
     sum: i128,
+}
+
+/// What windows read of values: their counts by index, and the largest.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded<'a> {
+    pub counts: Stretch<'a>,
+    pub max: Option<i64>,
 }
 
 impl Histogram {
@@ -53,8 +60,8 @@ impl Histogram {
         self.counts.merge(&other.counts);
     }
 
-    pub(super) fn counts(&self) -> &Counts {
-        &self.counts
+    pub fn recorded(&self) -> Recorded<'_> {
+        Recorded { counts: self.counts.stretch(), max: self.max() }
     }
 
     pub fn count(&self) -> u64 {
@@ -140,7 +147,8 @@ fn index_of(value: u64) -> u16 {
     ((u64::from(bucket) << HALF_LOG2) + (value >> bucket)) as u16
 }
 
-fn lowest_of(index: u16) -> u64 {
+/// The lowest value that is counted there.
+pub fn lowest_of(index: u16) -> u64 {
     let (bucket, sub) = split(index);
     sub << bucket
 }

@@ -1,6 +1,6 @@
 //! Mergeable summaries: folding in any order and merging in any grouping give the same bytes.
 
-mod counts;
+pub mod counts;
 pub mod histogram;
 pub mod hll;
 pub mod moving;

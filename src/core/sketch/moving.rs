@@ -1,7 +1,7 @@
 //! A histogram from which can be taken off what was added.
 
 use super::counts::Stretch;
-use super::histogram::{Histogram, highest_of};
+use super::histogram::highest_of;
 use crate::core::source::Quantile;
 
 /// Counts of so many indices stand together.
@@ -21,12 +21,12 @@ struct Block {
 }
 
 impl Moving {
-    pub fn add(&mut self, values: &Histogram) {
+    pub fn add(&mut self, values: Stretch<'_>) {
         self.each_count(values, |sum, count| *sum += count);
     }
 
     /// Takes off what was added before.
-    pub fn take_off(&mut self, values: &Histogram) {
+    pub fn take_off(&mut self, values: Stretch<'_>) {
         self.each_count(values, |sum, count| *sum -= count);
         for block in &mut self.blocks {
             block.take_if(|block| block.total == 0);
@@ -34,20 +34,26 @@ impl Moving {
     }
 
     /// Hands out each sum with the count of `values` there, zeros too where that takes no longer.
-    fn each_count(&mut self, values: &Histogram, each: impl Fn(&mut u64, u64) + Copy) {
-        match values.counts().stretch() {
+    fn each_count(&mut self, values: Stretch<'_>, each: impl Fn(&mut u64, u64) + Copy) {
+        match values {
             Stretch::Pairs(pairs) => {
-                for &(index, count) in pairs {
-                    let block = self.block(usize::from(index));
-                    each(&mut block.counts[usize::from(index) % BLOCK], count.into());
-                    each(&mut block.total, count.into());
-                }
+                pairs.iter().for_each(|&(index, count)| self.count(index, count.into(), each));
+            }
+            Stretch::Packed(counts) => {
+                counts.iter().for_each(|&(index, count)| self.count(index, count.into(), each));
             }
             Stretch::Slim(first, counts) => self.each_in_span(first, counts, each),
             Stretch::Narrow(first, counts) => self.each_in_span(first, counts, each),
             Stretch::Middle(first, counts) => self.each_in_span(first, counts, each),
             Stretch::Wide(first, counts) => self.each_in_span(first, counts, each),
         }
+    }
+
+    fn count(&mut self, index: u16, count: u64, each: impl Fn(&mut u64, u64)) {
+        let index = usize::from(index);
+        let block = self.block(index);
+        each(&mut block.counts[index % BLOCK], count);
+        each(&mut block.total, count);
     }
 
     fn each_in_span<C: Copy + Into<u64>>(
@@ -112,6 +118,7 @@ impl Moving {
 
 #[cfg(test)]
 mod tests {
+    use super::super::histogram::Histogram;
     use super::*;
     use proptest::prelude::*;
 
@@ -128,9 +135,9 @@ mod tests {
             b in prop::collection::vec(0i64..5_000, 0..1_500),
         ) {
             let mut moving = Moving::default();
-            moving.add(&of(&b));
-            moving.add(&of(&a));
-            moving.take_off(&of(&b));
+            moving.add(of(&b).recorded().counts);
+            moving.add(of(&a).recorded().counts);
+            moving.take_off(of(&b).recorded().counts);
             for millionths in [1, 50_000, 500_000, 950_000, 999_999] {
                 let quantile = Quantile { millionths };
                 prop_assert_eq!(moving.quantile(quantile, || a.iter().max().copied()), of(&a).quantile(quantile));

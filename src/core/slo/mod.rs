@@ -9,6 +9,7 @@ pub mod latch;
 pub mod pane;
 pub mod reading;
 pub mod score;
+mod seconds;
 pub mod slices;
 pub mod sliding;
 mod sliding_values;

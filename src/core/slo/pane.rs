@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use super::budget::period_width_s;
 use super::hours::WIDTH_S;
+use super::seconds::{Second, Seconds};
 use super::sliding_values::SlidingValues;
 use crate::core::alert::AlertRule;
 use crate::core::partial::CellsDelta;
 use crate::core::plan::{Cells, move_cell};
 use crate::core::rules::Rules;
-use crate::core::sketch::histogram::Histogram;
+use crate::core::sketch::histogram::{Histogram, Recorded};
 use crate::core::source::Quantile;
 use crate::core::tally::{CellSet, add_cell};
 use crate::core::time::floor_to;
@@ -54,6 +55,16 @@ impl Resolution {
         Resolution { tiers: keep_s.into_iter().collect() }
     }
 
+    /// Of the widths above a second.
+    fn coarse(&self) -> &[(i64, i64)] {
+        &self.tiers[self.tiers.partition_point(|(width, _)| *width <= 1)..]
+    }
+
+    /// How long single seconds are kept, in seconds.
+    fn seconds_kept_s(&self) -> i64 {
+        self.tiers.iter().find(|(width, _)| *width == 1).map_or(0, |(_, keep_s)| *keep_s)
+    }
+
     /// (width, how long it is kept) in seconds, finest first.
     pub fn tiers(&self) -> &[(i64, i64)] {
         &self.tiers
@@ -89,7 +100,8 @@ fn keep(keep_s: &mut BTreeMap<i64, i64>, width: i64, at_least_s: i64) {
 /// Counts by pane, for each width. Every event stands once in every width, so late ones need no special case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Panes {
-    /// Width in seconds -> start of the pane -> what it holds, shared with a checkpoint while that is written.
+    seconds: Seconds,
+    /// Coarser width in seconds -> start of the pane -> what it holds, shared with a checkpoint while that is written.
     tiers: BTreeMap<i64, BTreeMap<i64, Arc<Pane>>>,
     /// (cell, its last second), ascending, of the seconds no longer kept: from there on a silence is counted.
     last_seconds: Vec<(u16, i64)>,
@@ -105,6 +117,29 @@ struct Pane {
     cells: Vec<(u16, u64)>,
     /// Parallel to the projection's measured values.
     values: Vec<Histogram>,
+}
+
+/// Of what a window is made.
+#[derive(Clone, Copy)]
+enum Part<'p> {
+    Pane(&'p Pane),
+    Second(Second<'p>),
+}
+
+impl<'p> Part<'p> {
+    fn each_cell(&self, mut each: impl FnMut(u16, u64)) {
+        match self {
+            Part::Pane(pane) => pane.cells.iter().for_each(|&(cell, count)| each(cell, count)),
+            Part::Second(second) => second.each_cell(each),
+        }
+    }
+
+    fn values(&self, measured: usize) -> Option<Recorded<'p>> {
+        match self {
+            Part::Pane(pane) => pane.values.get(measured).map(Histogram::recorded),
+            Part::Second(second) => second.values(measured),
+        }
+    }
 }
 
 /// What a window holds for one rule.
@@ -131,11 +166,12 @@ impl Panes {
         }
         self.first_second = Some(self.first_second.map_or(second, |earlier| earlier.min(second)));
         self.sliding.add(second, &delta.values);
-        for &(width, _) in &resolution.tiers {
+        self.seconds.add(second, delta);
+        for &(width, _) in resolution.coarse() {
             let tier = self.tiers.entry(width).or_default();
             match tier.entry(floor_to(second, width)) {
                 Entry::Occupied(known) => Arc::make_mut(known.into_mut()).add(delta),
-                // A copy is no longer than it has to be, and most panes of a second stay as they begin.
+                // A copy is no longer than it has to be.
                 Entry::Vacant(new) => {
                     new.insert(Arc::new(Pane { cells: delta.cells.clone(), values: delta.values.clone() }));
                 }
@@ -146,11 +182,11 @@ impl Panes {
     /// Sum over `[start, end)`. `start` must be a boundary of `width`.
     pub fn sum(&self, width: i64, start: i64, end: i64, total: &CellSet, bad: &CellSet) -> Sum {
         let mut sum = Sum::default();
-        self.each_pane(width, start, end, |pane| {
-            for &(cell, count) in &pane.cells {
+        self.each_part(width, start, end, |part| {
+            part.each_cell(|cell, count| {
                 sum.total += if total.has(cell) { count } else { 0 };
                 sum.bad += if bad.has(cell) { count } else { 0 };
-            }
+            });
         });
         sum
     }
@@ -165,24 +201,25 @@ impl Panes {
         measured: usize,
     ) -> Option<i64> {
         self.sliding.quantile(quantile, measured, width, (start, end), |width, start, end, each| {
-            self.each_pane(width, start, end, |pane| {
-                pane.values.get(measured).into_iter().for_each(&mut *each);
+            self.each_part(width, start, end, |part| {
+                part.values(measured).into_iter().for_each(&mut *each);
             });
         })
     }
 
-    /// The panes that make up `[start, end)`: as coarse as `width` where they can be, ever finer towards the end.
-    fn each_pane<'p>(&'p self, width: i64, start: i64, end: i64, mut each: impl FnMut(&'p Pane)) {
+    /// What makes up `[start, end)`: panes as coarse as `width` where they can be, ever finer towards the end.
+    fn each_part<'p>(&'p self, width: i64, start: i64, end: i64, mut each: impl FnMut(Part<'p>)) {
         let mut from = start;
-        for width in WIDTHS_S.into_iter().rev().filter(|finer| *finer <= width) {
+        for width in WIDTHS_S.into_iter().rev().filter(|finer| (2..=width).contains(finer)) {
             let to = floor_to(end, width);
             if from < to
                 && let Some(tier) = self.tiers.get(&width)
             {
-                tier.range(from..to).for_each(|(_, pane)| each(pane));
+                tier.range(from..to).for_each(|(_, pane)| each(Part::Pane(pane)));
             }
             from = from.max(to);
         }
+        self.seconds.range(from..end).for_each(|(_, second)| each(Part::Second(second)));
     }
 
     /// Earliest second with an event, however long ago.
@@ -192,56 +229,64 @@ impl Panes {
 
     /// Earliest second with an event at or after `from_s`.
     pub fn next_second(&self, from_s: i64) -> Option<i64> {
-        self.tiers.get(&1).and_then(|tier| tier.range(from_s..).next().map(|(&second, _)| second))
+        self.seconds.range(from_s..i64::MAX).next().map(|(second, _)| second)
     }
 
     /// Latest second before `before_s` with an event that counts.
     pub fn last_second(&self, before_s: i64, total: &CellSet) -> Option<i64> {
-        let counts = |pane: &Pane| pane.cells.iter().any(|&(cell, _)| total.has(cell));
-        let kept = self.tiers.get(&1).and_then(|tier| {
-            tier.range(..before_s).rev().find(|(_, pane)| counts(pane)).map(|(&second, _)| second)
-        });
+        let counts = |second: &Second<'_>| {
+            let mut any = false;
+            second.each_cell(|cell, _| any |= total.has(cell));
+            any
+        };
+        let mut kept = self.seconds.range(i64::MIN..before_s).rev();
+        let kept = kept.find(|(_, second)| counts(second)).map(|(second, _)| second);
         let gone = self.last_seconds.iter().filter(|(cell, second)| total.has(*cell) && *second < before_s);
         kept.max(gone.map(|(_, second)| *second).max())
     }
 
     /// Newest second with an event.
     pub fn newest_second(&self) -> Option<i64> {
-        self.tiers.get(&1).and_then(|tier| tier.keys().next_back().copied())
+        self.seconds.newest()
     }
 
     /// Whether any pane of any width that begins in `[from_s, to_s)` has events.
     pub fn any_between(&self, from_s: i64, to_s: i64) -> bool {
-        self.tiers.values().any(|tier| tier.range(from_s..to_s).next().is_some())
+        self.seconds.range(from_s..to_s).next().is_some()
+            || self.tiers.values().any(|tier| tier.range(from_s..to_s).next().is_some())
     }
 
     /// Drops what is behind `watermark_s` by more than its width is kept, and widths no longer asked for.
     pub fn forget(&mut self, resolution: &Resolution, watermark_s: i64) {
-        self.tiers.retain(|width, _| resolution.tiers.iter().any(|(kept, _)| kept == width));
+        self.tiers.retain(|width, _| resolution.coarse().iter().any(|(kept, _)| kept == width));
         self.sliding.forget(|width| {
             let tier = resolution.tiers.iter().find(|(kept, _)| *kept == width);
             tier.map(|(_, keep_s)| watermark_s.saturating_sub(*keep_s))
         });
-        for &(width, keep_s) in &resolution.tiers {
+        let last_seconds = &mut self.last_seconds;
+        self.seconds.forget(watermark_s - resolution.seconds_kept_s(), |second, held| {
+            held.each_cell(|cell, _| see(last_seconds, cell, second));
+        });
+        for &(width, keep_s) in resolution.coarse() {
             if let Some(tier) = self.tiers.get_mut(&width) {
                 while let Some(entry) = tier.first_entry().filter(|e| e.key() + width <= watermark_s - keep_s)
                 {
-                    let (second, pane) = entry.remove_entry();
-                    if width == 1 {
-                        pane.cells.iter().for_each(|&(cell, _)| see(&mut self.last_seconds, cell, second));
-                    }
+                    entry.remove();
                 }
             }
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.tiers.values().all(BTreeMap::is_empty)
+        self.seconds.is_empty() && self.tiers.values().all(BTreeMap::is_empty)
     }
 
     /// Rewrites every pane, when a change of rules gives bits and values another place.
     pub fn adopt(&mut self, from: &Cells, to: &Cells) {
         self.sliding.clear();
+        let place = |name: u64| from.measured.iter().position(|measured| measured.name == name);
+        let measured: Vec<Option<usize>> = to.measured.iter().map(|measured| place(measured.name)).collect();
+        self.seconds.adopt(|cell| move_cell(cell, &from.atoms, &to.atoms), &measured);
         for pane in self.tiers.values_mut().flat_map(BTreeMap::values_mut) {
             let Pane { cells, values } = std::mem::take(Arc::make_mut(pane));
             let pane_now = CellsDelta { cells, values, exemplars: Vec::new() };

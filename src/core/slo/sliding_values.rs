@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::core::sketch::histogram::Histogram;
+use crate::core::sketch::histogram::{Histogram, Recorded};
 use crate::core::sketch::moving::Moving;
 use crate::core::source::Quantile;
 
@@ -32,7 +32,7 @@ impl SlidingValues {
         measured: usize,
         width_s: i64,
         (start_s, end_s): (i64, i64),
-        panes: impl Fn(i64, i64, i64, &mut dyn FnMut(&Histogram)),
+        panes: impl Fn(i64, i64, i64, &mut dyn FnMut(Recorded<'_>)),
     ) -> Option<i64> {
         let mut all = self.0.borrow_mut();
         let moved_s = |known: &Remembered| (known.start_s - start_s).abs().max((known.end_s - end_s).abs());
@@ -49,13 +49,13 @@ impl SlidingValues {
             }
             None => {
                 let mut values = Moving::default();
-                panes(width_s, start_s, end_s, &mut |pane| values.add(pane));
+                panes(width_s, start_s, end_s, &mut |pane| values.add(pane.counts));
                 Remembered { measured, width_s, start_s, end_s, values }
             }
         };
         let max = || {
             let mut max = None;
-            panes(width_s, start_s, end_s, &mut |pane| max = max.max(pane.max()));
+            panes(width_s, start_s, end_s, &mut |pane| max = max.max(pane.max));
             max
         };
         let value = known.values.quantile(quantile, max);
@@ -73,7 +73,7 @@ impl SlidingValues {
             self.0.get_mut().iter_mut().filter(|known| (known.start_s..known.end_s).contains(&second))
         {
             if let Some(values) = values.get(known.measured) {
-                known.values.add(values);
+                known.values.add(values.recorded().counts);
             }
         }
     }
@@ -94,12 +94,17 @@ impl SlidingValues {
 
 impl Remembered {
     /// Coarse panes at the start, which is a boundary of theirs, and seconds at the end.
-    fn slide(&mut self, start_s: i64, end_s: i64, panes: impl Fn(i64, i64, i64, &mut dyn FnMut(&Histogram))) {
+    fn slide(
+        &mut self,
+        start_s: i64,
+        end_s: i64,
+        panes: impl Fn(i64, i64, i64, &mut dyn FnMut(Recorded<'_>)),
+    ) {
         let values = &mut self.values;
-        panes(self.width_s, start_s, self.start_s, &mut |pane| values.add(pane));
-        panes(1, self.end_s, end_s, &mut |pane| values.add(pane));
-        panes(self.width_s, self.start_s, start_s, &mut |pane| values.take_off(pane));
-        panes(1, end_s, self.end_s, &mut |pane| values.take_off(pane));
+        panes(self.width_s, start_s, self.start_s, &mut |pane| values.add(pane.counts));
+        panes(1, self.end_s, end_s, &mut |pane| values.add(pane.counts));
+        panes(self.width_s, self.start_s, start_s, &mut |pane| values.take_off(pane.counts));
+        panes(1, end_s, self.end_s, &mut |pane| values.take_off(pane.counts));
         (self.start_s, self.end_s) = (start_s, end_s);
     }
 }
