@@ -59,6 +59,10 @@ impl<'a> From<&'a [(u16, u16)]> for Stretch<'a> {
 }
 
 impl Stretch<'_> {
+    pub fn is_span(&self) -> bool {
+        !matches!(self, Stretch::Pairs(_) | Stretch::Packed(_))
+    }
+
     /// Hands out (index, count), ascending by index, no zero counts.
     pub fn each(&self, mut each: impl FnMut(u16, u64)) {
         match self {
