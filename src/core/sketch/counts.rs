@@ -114,8 +114,21 @@ impl Counts {
         {
             *ours = merged;
             self.total += other.total;
+        } else if let Form::Pairs(theirs) = &other.form {
+            self.add_pairs(theirs);
         } else {
             other.each(|index, count| self.add(index, count));
+        }
+    }
+
+    fn add_pairs(&mut self, mut pairs: &[(u16, u32)]) {
+        self.total += pairs.iter().map(|&(_, count)| u64::from(count)).sum::<u64>();
+        while !pairs.is_empty() {
+            let added = self.form.add_pairs(pairs);
+            pairs = &pairs[added..];
+            if !pairs.is_empty() {
+                self.form = self.form.widened();
+            }
         }
     }
 
@@ -171,6 +184,17 @@ impl Form {
         }
     }
 
+    /// Adds as many as fit, and gives how many.
+    fn add_pairs(&mut self, pairs: &[(u16, u32)]) -> usize {
+        match self {
+            Form::Pairs(known) => fitting(pairs, |index, count| add_pair(known, index, count)),
+            Form::Slim(span) => fitting(pairs, |index, count| span.add(index, count)),
+            Form::Narrow(span) => fitting(pairs, |index, count| span.add(index, count)),
+            Form::Middle(span) => fitting(pairs, |index, count| span.add(index, count)),
+            Form::Wide(span) => fitting(pairs, |index, count| span.add(index, count)),
+        }
+    }
+
     /// A span grows once to what is coming.
     fn reach(&mut self, first: u16, last: u16) {
         match self {
@@ -197,6 +221,10 @@ impl Form {
             Form::Wide(span) => Form::Wide(span.clone()),
         }
     }
+}
+
+fn fitting(pairs: &[(u16, u32)], mut add: impl FnMut(u16, u64) -> bool) -> usize {
+    pairs.iter().position(|&(index, count)| !add(index, count.into())).unwrap_or(pairs.len())
 }
 
 fn add_pair(pairs: &mut Vec<(u16, u32)>, index: u16, count: u64) -> bool {

@@ -239,14 +239,15 @@ impl Minute {
 /// Two ascending lists as one, counts of the same added up.
 fn merged(known: &[(u16, u16)], more: impl Iterator<Item = (u16, u64)>) -> Vec<(u16, u16)> {
     let mut merged = Vec::with_capacity(known.len() + more.size_hint().0);
-    let mut known = known.iter().copied().peekable();
+    let mut at = 0;
     for (what, count) in more {
-        while let Some(before) = known.next_if(|(known, _)| *known < what) {
-            merged.push(before);
-        }
+        let first = at;
+        at += known[first..].iter().take_while(|(known, _)| *known < what).count();
+        merged.extend_from_slice(&known[first..at]);
         let mut sum = count;
-        while let Some((_, count)) = known.next_if(|(known, _)| *known == what) {
-            sum += u64::from(count);
+        while let Some((_, count)) = known.get(at).filter(|(known, _)| *known == what) {
+            sum += u64::from(*count);
+            at += 1;
         }
         while sum > 0 {
             let part = u16::try_from(sum).unwrap_or(u16::MAX);
@@ -254,7 +255,7 @@ fn merged(known: &[(u16, u16)], more: impl Iterator<Item = (u16, u64)>) -> Vec<(
             sum -= u64::from(part);
         }
     }
-    merged.extend(known);
+    merged.extend_from_slice(&known[at..]);
     merged
 }
 
