@@ -169,10 +169,11 @@ impl Connection {
             ("fetch.wait.max.ms", wait_ms.as_str()),
             // How long fetching rests after the queue was full; the default of 1 s would show in every replay.
             ("fetch.queue.backoff.ms", "5"),
-            // All partitions of a reader share one queue, so these bound its memory as a whole.
-            ("queued.max.messages.kbytes", "16384"),
-            ("fetch.max.bytes", "16777216"),
-            ("fetch.message.max.bytes", "1048576"),
+            // All partitions of a reader share one queue, so these bound its memory as a whole. Four times as much is
+            // not read faster, and takes three times the memory.
+            ("queued.max.messages.kbytes", "4096"),
+            ("fetch.max.bytes", "2097152"),
+            ("fetch.message.max.bytes", "262144"),
             // Partitions added to a topic are found no sooner; the default is 5 min.
             ("topic.metadata.refresh.interval.ms", "30000"),
         ];
