@@ -10,7 +10,7 @@ use crate::core::event::Event;
 use crate::core::key::{Key, pack};
 use crate::core::source::Slot;
 
-/// With more series all are forgotten at the next flush.
+/// With more series all are forgotten, and so are groups at the next flush.
 const SERIES_MAX: usize = 50_000;
 
 /// One source's.
@@ -74,6 +74,11 @@ impl Series {
     }
 
     fn enter(&mut self, event: &Event) -> usize {
+        // A flush bounds groups, for each has a delta in it; series are what combinations of them there are.
+        if self.known.len() >= SERIES_MAX {
+            self.known.clear();
+            self.members.clear();
+        }
         let start = self.members.len();
         self.known.insert(self.packed.as_slice().into(), start);
         for groups in &mut self.groups {
@@ -90,7 +95,7 @@ impl Series {
     }
 
     pub fn forget_if_many(&mut self) {
-        if self.known.len() <= SERIES_MAX {
+        if self.groups.iter().all(|groups| groups.all.len() <= SERIES_MAX) {
             return;
         }
         self.known.clear();
@@ -152,6 +157,7 @@ mod tests {
                 assert_eq!(keys, expected.iter().collect::<Vec<_>>());
                 let shards = expected.map(|key| Key::shard(key.packed(), 7, 12));
                 assert_eq!(members.iter().map(|member| member.shard).collect::<Vec<_>>(), shards);
+                assert!(series.known.len() <= SERIES_MAX && series.members.len() <= 3 * SERIES_MAX);
             }
             let counts =
                 |series: &Series| series.groups.iter().map(|groups| groups.all.len()).collect::<Vec<_>>();
