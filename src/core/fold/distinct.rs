@@ -38,3 +38,20 @@ impl Distinct {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_and_many_are_the_set_of_their_hashes() {
+        for size in [0, 1, EXPLICIT_MAX, EXPLICIT_MAX + 1, 4 * EXPLICIT_MAX] {
+            let (mut distinct, mut hll) = (Distinct::default(), Hll::default());
+            for text in (0..size).chain(0..size / 2).map(|number| format!("user-{number}")) {
+                distinct.add(&text);
+                hll.add_hash(hash(&text));
+            }
+            assert_eq!(distinct.settle(), hll, "of {size}");
+        }
+    }
+}

@@ -28,3 +28,20 @@ impl Values {
         self.histogram
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_waited_are_those_counted_one_by_one() {
+        for count in [0, 1, 63, WAITING as i64 - 1, WAITING as i64, 5 * WAITING as i64 + 7] {
+            let (mut values, mut histogram) = (Values::default(), Histogram::default());
+            for value in (0..count).map(|number| number * number * 7_919 % (1 << 20)) {
+                values.record(value);
+                histogram.record(value);
+            }
+            assert_eq!(values.settle(), histogram, "{count} values");
+        }
+    }
+}
