@@ -100,6 +100,7 @@ impl Condition {
         Condition::Not(Box::new(Condition::True))
     }
 
+    #[cfg(test)]
     pub fn holds(&self, event: &Event, age_us: i64) -> bool {
         self.evaluate(&|atom| atom.holds(event, age_us))
     }
@@ -113,6 +114,11 @@ impl Condition {
             Condition::And(all) => all.iter().all(|c| c.evaluate(truth)),
             Condition::Or(any) => any.iter().any(|c| c.evaluate(truth)),
         }
+    }
+
+    /// The same in a cell, whose bit i is the truth of the atom that `place` puts at i; one that has no place is false.
+    pub fn holds_in(&self, cell: usize, place: impl Fn(&Atom) -> Option<usize>) -> bool {
+        self.evaluate(&|atom| place(atom).is_some_and(|i| cell >> i & 1 == 1))
     }
 
     /// Visits every atom, left to right.

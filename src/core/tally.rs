@@ -16,10 +16,8 @@ pub struct Tallies {
 
 impl Tallies {
     pub fn of(rule: &AlertRule, feed: &Feed, atoms: &[NamedAtom]) -> Tallies {
-        let holds = |condition: &Condition, cell: usize| {
-            let at = |atom: &Atom| atoms.iter().position(|known| known.atom == *atom);
-            condition.evaluate(&|atom| at(atom).is_some_and(|i| cell >> i & 1 == 1))
-        };
+        let place = |atom: &Atom| atoms.iter().position(|known| known.atom == *atom);
+        let holds = |condition: &Condition, cell: usize| condition.holds_in(cell, place);
         let counts = |cell| holds(&feed.filter, cell);
         let both =
             |condition: &Condition| CellSet::of(atoms.len(), |cell| counts(cell) && holds(condition, cell));

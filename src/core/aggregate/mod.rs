@@ -1,7 +1,7 @@
 //! What columns are made of: each kind merges partial results and becomes column values.
 //!
-//! Folding (`core::fold`) and merging commute: however the events of one hour are split and in whatever order the parts arrive,
-//! the values are the same to the byte (below the limit of `count_by`).
+//! Folding (`core::fold`) and merging commute: however the events of one hour are split, and in whatever order the
+//! parts arrive, the values are the same to the byte (below the limit of `count_by`).
 
 mod count_by;
 mod ohlc;
@@ -147,14 +147,14 @@ pub fn slot_of(at_us: i64, every_us: i64) -> u16 {
     ((at_us - floor_to(at_us, HOUR_US)) / every_us) as u16
 }
 
-fn lower(min: &mut Option<i64>, value: Option<i64>) {
+pub fn lower(min: &mut Option<i64>, value: Option<i64>) {
     *min = match (*min, value) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     };
 }
 
-fn raise(max: &mut Option<i64>, value: Option<i64>) {
+pub fn raise(max: &mut Option<i64>, value: Option<i64>) {
     *max = (*max).max(value);
 }
 

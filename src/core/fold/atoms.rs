@@ -13,7 +13,6 @@ pub(super) struct Atoms {
 }
 
 /// Some atoms of a source, by their places there.
-#[derive(Default)]
 pub(super) struct Selection(Vec<usize>);
 
 /// A condition over a source's atoms.
@@ -47,10 +46,8 @@ impl Atoms {
         if atoms.len() > ATOMS_MAX {
             return Test::Long(selection, condition.clone());
         }
-        let holds = |cell: usize| {
-            condition
-                .evaluate(&|atom| atoms.iter().position(|a| *a == atom).is_some_and(|i| cell >> i & 1 == 1))
-        };
+        let place = |atom: &Atom| atoms.iter().position(|known| *known == atom);
+        let holds = |cell: usize| condition.holds_in(cell, place);
         Test::Cells(selection, CellSet::of(atoms.len(), holds))
     }
 

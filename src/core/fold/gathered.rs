@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::atoms::{Atoms, Test};
 use super::distinct::Distinct;
 use super::values::Values;
-use crate::core::aggregate::{CountBy, Measure, Ohlc, Position, slot_of};
+use crate::core::aggregate::{CountBy, Measure, Ohlc, Position, lower, raise, slot_of};
 use crate::core::event::{Event, Value};
 use crate::core::exemplar::{Exemplar, add_exemplar};
 use crate::core::partial::{CellsDelta, HourDelta};
@@ -26,10 +26,10 @@ pub(super) struct Seen<'a> {
 /// A column that takes events itself.
 pub(super) struct Column {
     /// Its place in the rollup.
-    pub at: usize,
-    pub aggregate: Aggregate,
+    at: usize,
+    aggregate: Aggregate,
     /// Of a count, which events.
-    pub test: Option<Test>,
+    test: Option<Test>,
 }
 
 /// A row of an hourly table.
@@ -45,6 +45,16 @@ pub(super) struct Counted {
     cells: Vec<(u16, u64)>,
     values: Vec<Values>,
     exemplars: Vec<Exemplar>,
+}
+
+impl Column {
+    pub fn new(at: usize, aggregate: &Aggregate, atoms: &mut Atoms) -> Column {
+        let test = match aggregate {
+            Aggregate::Count(condition) => Some(atoms.test(condition)),
+            _ => None,
+        };
+        Column { at, aggregate: aggregate.clone(), test }
+    }
 }
 
 impl Hour {
@@ -158,11 +168,8 @@ impl Gathered {
                     *sum += i128::from(a) * i128::from(b);
                 }
             }
-            (Gathered::Min(min), Aggregate::Min(slot)) => {
-                let value = event.number(*slot);
-                *min = [*min, value].into_iter().flatten().min();
-            }
-            (Gathered::Max(max), Aggregate::Max(slot)) => *max = (*max).max(event.number(*slot)),
+            (Gathered::Min(min), Aggregate::Min(slot)) => lower(min, event.number(*slot)),
+            (Gathered::Max(max), Aggregate::Max(slot)) => raise(max, event.number(*slot)),
             (Gathered::Histogram(values), Aggregate::Histogram { slot, .. }) => {
                 event.number(*slot).into_iter().for_each(|value| values.record(value));
             }
@@ -176,16 +183,14 @@ impl Gathered {
                 counts.add(event.value(*slot), *limit);
             }
             (Gathered::Distinct(distinct), Aggregate::Distinct(slot)) => {
-                with_text(event, *slot, |text| text.into_iter().for_each(|text| distinct.add(text)));
+                with_text(event, *slot, |text| distinct.add(text));
             }
             (Gathered::PeakCount(counts), Aggregate::Peak { every_us, .. }) => {
                 *counts.entry(slot_of(at_us, *every_us)).or_default() += 1;
             }
             (Gathered::PeakDistinct(sets), Aggregate::Peak { every_us, distinct: Some(slot) }) => {
-                with_text(event, *slot, |text| {
-                    let set = |text| sets.entry(slot_of(at_us, *every_us)).or_default().add(text);
-                    text.into_iter().for_each(set);
-                });
+                let set = |text: &str| sets.entry(slot_of(at_us, *every_us)).or_default().add(text);
+                with_text(event, *slot, set);
             }
             // It was made by `empty` of the same aggregate.
             (_, aggregate) => debug_assert!(false, "gathered otherwise than {aggregate:?}"),
@@ -247,10 +252,10 @@ impl Repeated {
     }
 }
 
-fn with_text(event: &Event, slot: Slot, use_text: impl FnOnce(Option<&str>)) {
+fn with_text(event: &Event, slot: Slot, use_text: impl FnOnce(&str)) {
     match event.value(slot) {
-        Value::Absent => use_text(None),
-        Value::Text(text) => use_text(Some(text)),
-        Value::Number(number) => use_text(Some(itoa::Buffer::new().format(number))),
+        Value::Absent => {}
+        Value::Text(text) => use_text(text),
+        Value::Number(number) => use_text(itoa::Buffer::new().format(number)),
     }
 }

@@ -127,14 +127,8 @@ impl Intake {
 /// The columns of a table that take events themselves.
 fn columns(plan: &Plan, projection: usize, derived: &Derived, atoms: &mut Atoms) -> Vec<Column> {
     let all = aggregates(plan, &plan.projections[projection]).into_iter().enumerate();
-    let column = |(at, aggregate): (usize, &Aggregate)| {
-        let test = match aggregate {
-            Aggregate::Count(condition) => Some(atoms.test(condition)),
-            _ => None,
-        };
-        Column { at, aggregate: aggregate.clone(), test }
-    };
-    all.filter(|(at, _)| !derived.has(projection, *at)).map(column).collect()
+    let own = all.filter(|(at, _)| !derived.has(projection, *at));
+    own.map(|(at, aggregate)| Column::new(at, aggregate, atoms)).collect()
 }
 
 /// What the columns of a projection's table compute.

@@ -45,13 +45,7 @@ fn every_kind() -> Vec<Aggregate> {
 
 fn fold<'a>(aggregates: &[Aggregate], samples: impl Iterator<Item = &'a Sample>) -> Vec<Measure> {
     let mut atoms = Atoms::default();
-    let column = |(at, aggregate): (usize, &Aggregate)| {
-        let test = match aggregate {
-            Aggregate::Count(condition) => Some(atoms.test(condition)),
-            _ => None,
-        };
-        Column { at, aggregate: aggregate.clone(), test }
-    };
+    let column = |(at, aggregate): (usize, &Aggregate)| Column::new(at, aggregate, &mut atoms);
     let columns: Vec<Column> = aggregates.iter().enumerate().map(column).collect();
     let mut hour = Hour::empty(&columns);
     let mut event = Event::default();

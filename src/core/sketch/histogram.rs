@@ -32,7 +32,8 @@ pub struct Recorded<'a> {
 }
 
 impl Histogram {
-    /// Counts `value`, which decode has checked to be in 0..2^42.
+    /// Counts `value`, which is in 0..2^42.
+    #[cfg(test)]
     pub fn record(&mut self, value: i64) {
         debug_assert!((0..HISTOGRAM_LIMIT).contains(&value));
         self.widen(value, value);
@@ -40,7 +41,7 @@ impl Histogram {
         self.sum += i128::from(value);
     }
 
-    /// Counts many values at once and leaves none behind.
+    /// Counts many values at once, which decode has checked to be in 0..2^42, and leaves none behind.
     pub fn record_all(&mut self, values: &mut Vec<i64>) {
         let (Some(&min), Some(&max)) = (values.iter().min(), values.iter().max()) else { return };
         debug_assert!(0 <= min && max < HISTOGRAM_LIMIT);
