@@ -1,4 +1,4 @@
-//! A decoded record: its slots' values in one reused buffer.
+//! A decoded record: its slots' values in reused buffers.
 
 use std::ops::Range;
 
@@ -16,13 +16,30 @@ pub enum Value<'a> {
 enum Cell {
     Absent,
     Number(i64),
-    Text { start: u32, end: u32 },
+    /// A part of the record itself.
+    Part {
+        start: u32,
+        end: u32,
+    },
+    /// A part of what was made of it.
+    Text {
+        start: u32,
+        end: u32,
+    },
 }
+
+/// Zeros behind a record's text, so that as many bytes can be looked at at once from any place in it.
+pub const AHEAD: usize = 32;
+const ZEROS: &str = match std::str::from_utf8(&[0; AHEAD]) {
+    Ok(zeros) => zeros,
+    Err(_) => "",
+};
 
 /// Reused for every record, so that decoding one allocates nothing once the buffers have grown.
 #[derive(Clone, Debug, Default)]
 pub struct Event {
     cells: Vec<Cell>,
+    record: String,
     text: String,
 }
 
@@ -34,10 +51,21 @@ impl Event {
         self.text.clear();
     }
 
-    /// The same, and holds the text of the next record, for [`set_part`](Event::set_part).
-    pub fn begin(&mut self, slots: usize, record: &str) {
+    /// The same, and lends out the text of the next record, with [`AHEAD`] zeros behind it, until it is
+    /// [kept](Event::keep).
+    pub fn begin(&mut self, slots: usize, record: &str) -> String {
         self.clear(slots);
-        self.text.push_str(record);
+        let mut text = std::mem::take(&mut self.record);
+        text.clear();
+        text.reserve(record.len() + AHEAD);
+        text.push_str(record);
+        text.push_str(ZEROS);
+        text
+    }
+
+    /// Takes back the text that [`set_part`](Event::set_part) speaks of.
+    pub fn keep(&mut self, record: String) {
+        self.record = record;
     }
 
     #[inline]
@@ -56,17 +84,18 @@ impl Event {
         self.cells[slot] = Cell::Text { start, end: self.text.len() as u32 };
     }
 
-    /// The slot holds a part of the record's text.
+    /// The slot holds a part of the record's text, which is kept before the slot is looked at.
     #[inline]
     pub fn set_part(&mut self, slot: Slot, part: Range<usize>) {
-        self.cells[slot] = Cell::Text { start: part.start as u32, end: part.end as u32 };
+        self.cells[slot] = Cell::Part { start: part.start as u32, end: part.end as u32 };
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn value(&self, slot: Slot) -> Value<'_> {
         match self.cells[slot] {
             Cell::Absent => Value::Absent,
             Cell::Number(number) => Value::Number(number),
+            Cell::Part { start, end } => Value::Text(&self.record[start as usize..end as usize]),
             Cell::Text { start, end } => Value::Text(&self.text[start as usize..end as usize]),
         }
     }
@@ -80,7 +109,7 @@ impl Event {
     pub fn number(&self, slot: Slot) -> Option<i64> {
         match self.cells[slot] {
             Cell::Number(number) => Some(number),
-            Cell::Absent | Cell::Text { .. } => None,
+            Cell::Absent | Cell::Part { .. } | Cell::Text { .. } => None,
         }
     }
 }

@@ -46,26 +46,6 @@ pub fn store(field: &Field, slot: Slot, found: Found<'_>, event: &mut Event) -> 
     Ok(())
 }
 
-/// What the field keeps of `number`. None where it does not take it, or has to look closer.
-#[inline(always)]
-pub fn plain_units(field: &Field, number: &Number<'_>) -> Option<i64> {
-    let (scale, bounds) = match &field.kind {
-        FieldKind::Integer(bounds) => (0, bounds),
-        FieldKind::Decimal { scale, bounds } => (*scale, bounds),
-        FieldKind::String { .. } | FieldKind::Timestamp(_) | FieldKind::Boolean => return None,
-    };
-    number.plain_units(scale.into()).filter(|units| (bounds.min..=bounds.max).contains(units))
-}
-
-/// Whether the field takes `text`, and keeps it as it is.
-#[inline(always)]
-pub fn is_kept(field: &Field, text: &[u8]) -> bool {
-    let FieldKind::String { max_length, upper, map } = &field.kind else { return false };
-    let fits = max_length.is_none_or(|most| text.len() <= most as usize);
-    let is_upper = || !*upper || text.iter().all(|b| b.is_ascii() && !b.is_ascii_lowercase());
-    map.is_empty() && fits && (field.optional || !text.is_empty()) && is_upper()
-}
-
 fn check_text(field: &Field, text: &str, max_length: Option<u32>) -> Result<(), Invalid> {
     if text.is_empty() && !field.optional {
         let expected = "a string that is not empty";

@@ -9,6 +9,7 @@ use std::fmt;
 use super::field::{self, Found, excerpt, not_decodable};
 use super::number::Number;
 use super::scan::{Written, scan};
+use super::take::Take;
 use crate::core::event::{Event, Invalid};
 use crate::core::source::{Field, Slot, Source};
 
@@ -17,6 +18,8 @@ use crate::core::source::{Field, Slot, Source};
 pub struct Decoder {
     fields: Vec<Field>,
     root: Object,
+    /// A bit for each slot that is never absent. None: there are more than bits.
+    required: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -28,52 +31,43 @@ pub(super) struct Object {
 #[derive(Debug)]
 pub(super) struct Member {
     name: String,
-    /// As it mostly stands in a record; None where something in it needs an escape.
-    pub(super) written: Option<Written>,
+    /// As it mostly stands in a record.
+    pub(super) written: Written,
+    /// What mostly becomes of its value.
+    pub(super) take: Take,
     pub(super) slots: Vec<Slot>,
     pub(super) object: Object,
 }
 
-impl Member {
-    /// The one slot that takes its value; None where there are several, or members inside it.
-    #[inline(always)]
-    pub(super) fn slot(&self) -> Option<Slot> {
-        match self.slots[..] {
-            [slot] if self.object.members.is_empty() => Some(slot),
-            _ => None,
-        }
-    }
-}
-
 impl Decoder {
     pub fn new(source: &Source) -> Decoder {
-        let mut root = Object::default();
-        for (slot, field) in source.fields.iter().enumerate() {
-            root.insert(&field.path, slot);
-        }
         // Nothing can be said of an event without a time, so that one is never optional.
         let mut fields = source.fields.clone();
         if let Some(event_time) = fields.get_mut(source.event_time.slot) {
             event_time.optional = false;
         }
-        Decoder { fields, root }
+        Decoder::of(fields)
     }
 
-    #[cfg(test)]
     pub(super) fn of(fields: Vec<Field>) -> Decoder {
         let mut root = Object::default();
-        fields.iter().enumerate().for_each(|(slot, field)| root.insert(&field.path, slot));
-        Decoder { fields, root }
-    }
-
-    #[cfg(test)]
-    pub(super) fn root(&self) -> &Object {
-        &self.root
+        for (slot, field) in fields.iter().enumerate() {
+            root.insert(&field.path, field, slot);
+        }
+        let bit = |slot: usize| 1u64.checked_shl(slot as u32);
+        let required = |(slot, field): (usize, &Field)| if field.optional { Some(0) } else { bit(slot) };
+        let required = fields.iter().enumerate().map(required).try_fold(0, |all, one| Some(all | one?));
+        Decoder { fields, root, required }
     }
 
     #[cfg(test)]
     pub(super) fn fields(&self) -> &[Field] {
         &self.fields
+    }
+
+    /// Reads what is ordinary. None: it has to be read in full.
+    pub(super) fn scan(&self, text: &str, event: &mut Event) -> Option<()> {
+        scan(&self.root, &self.fields, self.required?, text, event)
     }
 
     pub fn decode(&self, payload: &[u8], event: &mut Event) -> Result<(), Invalid> {
@@ -84,10 +78,10 @@ impl Decoder {
                 payload[at]
             ))
         })?;
-        if scan(&self.root, &self.fields, text, event).is_some() {
-            return Ok(());
+        match self.scan(text, event) {
+            Some(()) => Ok(()),
+            None => self.decode_in_full(text, event),
         }
-        self.decode_in_full(text, event)
     }
 
     /// Reads whatever is JSON, and says what is wrong with it.
@@ -105,21 +99,25 @@ impl Decoder {
 }
 
 impl Object {
-    fn insert(&mut self, path: &[String], slot: Slot) {
+    fn insert(&mut self, path: &[String], field: &Field, slot: Slot) {
         let Some((name, inner)) = path.split_first() else {
             return;
         };
         let at = self.members.iter().position(|m| m.name == *name).unwrap_or_else(|| {
-            let is_plain = name.bytes().all(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20));
-            let written = is_plain.then(|| Written::of(name));
-            let (slots, object) = (Vec::new(), Object::default());
-            self.members.push(Member { name: name.clone(), written, slots, object });
+            let (name, written) = (name.clone(), Written::of(name));
+            let (take, slots, object) = (Take::Other, Vec::new(), Object::default());
+            self.members.push(Member { name, written, take, slots, object });
             self.members.len() - 1
         });
+        let member = &mut self.members[at];
         match inner {
-            [] => self.members[at].slots.push(slot),
-            _ => self.members[at].object.insert(inner, slot),
+            [] => member.slots.push(slot),
+            _ => member.object.insert(inner, field, slot),
         }
+        member.take = match member.slots[..] {
+            [slot] if member.object.members.is_empty() => Take::of(field, slot),
+            _ => Take::Other,
+        };
     }
 
     /// Where `name` stands. Producers write the same names in the same order again and again, so the search begins

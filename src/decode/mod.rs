@@ -5,10 +5,12 @@
 //! - A record is an event when every declared field is right: an invalid optional field makes the record invalid too.
 //! - When several fields are wrong, the one declared first is named, so a record has one reason however it is written.
 
+mod ahead;
 pub(crate) mod field;
 mod json;
 pub(crate) mod number;
 mod scan;
+mod take;
 pub(crate) mod timestamp;
 
 use crate::core::event::{Event, Invalid};

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use crate::core::event::AHEAD;
+
 /// What becomes of digits beyond the last one kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounding {
@@ -26,61 +28,88 @@ const MOST_DIGITS: i64 = 19;
 #[derive(Clone, Copy, Debug)]
 pub struct Number<'a> {
     pub text: &'a str,
-    /// Its digits as one whole number, and how many of them stand behind the point. None: it has an exponent or many
-    /// digits, or nobody looked.
-    plain: Option<(i64, u32)>,
 }
 
 impl<'a> Number<'a> {
     /// Of a text that is a number and nothing else.
     pub fn of(text: &'a str) -> Number<'a> {
-        Number { text, plain: None }
+        Number { text }
     }
 
     /// The number that `text` begins with. None where there is none.
-    #[inline(always)]
     pub fn at_start_of(text: &'a str) -> Option<Number<'a>> {
-        /// So many digits are always below 2^63.
-        const FEW: usize = 18;
         let bytes = text.as_bytes();
         let sign = usize::from(bytes.first() == Some(&b'-'));
-        let (units, mut end) = digits(bytes, sign, 0)?;
+        let (_, mut end) = digits(bytes, sign, 0)?;
         if bytes[sign] == b'0' && end > sign + 1 {
             return None;
         }
-        let (mut units, mut places) = (units, 0);
         if bytes.get(end) == Some(&b'.') {
-            let point = end;
-            (units, end) = digits(bytes, point + 1, units)?;
-            places = end - point - 1;
+            (_, end) = digits(bytes, end + 1, 0)?;
         }
-        let is_short = end - sign <= FEW;
-        let has_exponent = matches!(bytes.get(end), Some(b'e' | b'E'));
-        if has_exponent {
+        if let Some(b'e' | b'E') = bytes.get(end) {
             let signed = usize::from(matches!(bytes.get(end + 1), Some(b'+' | b'-')));
             (_, end) = digits(bytes, end + 1 + signed, 0)?;
         }
-        let signed_units = if sign == 1 { -(units as i64) } else { units as i64 };
-        let plain = (is_short && !has_exponent).then_some((signed_units, places as u32));
-        Some(Number { text: &text[..end], plain })
+        Some(Number { text: &text[..end] })
     }
 
-    /// What [`scaled`] finds in its text.
-    #[inline]
     pub fn scaled(self, power: i32, rounding: Rounding) -> Option<Scaled> {
-        match self.plain_units(power) {
-            Some(units) => Some(Scaled { units, exact: true }),
-            None => scaled(self.text, power, rounding),
+        scaled(self.text, power, rounding)
+    }
+}
+
+/// A number of few digits as one whole number, how many of them stand behind the point, and its length in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    units: i64,
+    places: u32,
+    pub length: usize,
+}
+
+impl Plain {
+    /// The number that `bytes` begin with. None: there is none, or it has an exponent or more than eight digits on one
+    /// side of the point.
+    #[inline(always)]
+    pub fn at_start_of(bytes: &[u8; AHEAD]) -> Option<Plain> {
+        let sign = usize::from(bytes[0] == b'-');
+        let (whole, digits) = few_digits(bytes, sign)?;
+        if bytes[sign] == b'0' && digits > 1 {
+            return None;
         }
+        let (mut units, mut places, mut length) = (whole, 0, sign + digits);
+        if bytes[length] == b'.' {
+            let (fraction, digits) = few_digits(bytes, length + 1)?;
+            units = whole * TENS[digits] + fraction;
+            (places, length) = (digits as u32, length + 1 + digits);
+        }
+        let goes_on = matches!(bytes[length], b'0'..=b'9' | b'e' | b'E');
+        (!goes_on).then_some(Plain { units: if sign == 1 { -units } else { units }, places, length })
     }
 
-    /// The same for few digits, none of which is lost.
+    /// In units of 10^-`power`. None beyond `i64`, or where digits would be lost.
     #[inline(always)]
-    pub fn plain_units(&self, power: i32) -> Option<i64> {
-        let (units, places) = self.plain?;
-        let shift = usize::try_from(power - places as i32).ok()?;
-        units.checked_mul(*TENS.get(shift)?)
+    pub fn scaled(self, power: u32) -> Option<i64> {
+        let shift = power.checked_sub(self.places)?;
+        self.units.checked_mul(*TENS.get(shift as usize)?)
     }
+}
+
+/// What up to eight digits from `at` on say, and how many there are, one at least; all at once, two by two, as in
+/// <https://kholdstare.github.io/technical/2020/05/26/faster-integer-parsing.html>.
+#[inline(always)]
+fn few_digits(bytes: &[u8; AHEAD], at: usize) -> Option<(i64, usize)> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    // A digit becomes what it says; whatever else is above 9, which is told exactly up to the first.
+    let word = u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?) ^ (ONES * b'0' as u64);
+    let others = (word.wrapping_add(ONES * 0x76) | word) & (ONES * 0x80);
+    let count = others.trailing_zeros() / 8;
+    // None of them: nothing is left to shift.
+    let digits = word.checked_shl(64 - 8 * count)?;
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    let all = (fours * 10_000 + (fours >> 32)) & 0xffff_ffff;
+    Some((all as i64, count as usize))
 }
 
 pub(super) const TENS: [i64; 19] = {
@@ -231,6 +260,8 @@ mod tests {
     fn what_begins_like_a_number_is_not_always_one() {
         for text in ["", "-", "01", "-01", "1.", "1.e3", ".5", "1e", "1e+", "+1", "a"] {
             assert!(Number::at_start_of(text).is_none(), "{text}");
+            let bytes: Vec<u8> = text.bytes().chain([0; AHEAD]).take(AHEAD).collect();
+            assert_eq!(Plain::at_start_of(bytes.first_chunk().unwrap()), None, "{text}");
         }
     }
 
@@ -312,14 +343,33 @@ mod tests {
         fn a_number_is_its_text_and_no_more(
             text in "-?(0|[1-9][0-9]{0,21})(\\.[0-9]{1,9})?([eE][+-]?[0-9]{1,2})?",
             behind in "([^0-9.eE]\\PC{0,3})?",
-            power in -3i32..19,
-            floor in any::<bool>(),
         ) {
-            let rounding = if floor { Rounding::Floor } else { Rounding::HalfEven };
             let longer = format!("{text}{behind}");
             let number = Number::at_start_of(&longer).unwrap();
             prop_assert_eq!(number.text, &text);
-            prop_assert_eq!(number.scaled(power, rounding), scaled(&text, power, rounding), "{}", text);
+        }
+
+        #[test]
+        fn few_digits_say_the_same_at_once(
+            text in "-?(0|[1-9][0-9]{0,9})(\\.[0-9]{1,9})?([eE][+-]?[0-9])?",
+            behind in "([^0-9.eE]\\PC{0,3})?",
+            power in 0u32..19,
+        ) {
+            let mut bytes = [0; AHEAD];
+            let longer = format!("{text}{behind}");
+            let length = longer.len().min(AHEAD);
+            bytes[..length].copy_from_slice(&longer.as_bytes()[..length]);
+            let side = |part: &str| part.len() <= 8;
+            let is_short = text.trim_start_matches('-').split('.').all(side) && !text.contains(['e', 'E']);
+            let plain = Plain::at_start_of(&bytes);
+            prop_assert_eq!(plain.map(|plain| plain.length), is_short.then_some(text.len()), "{}", longer);
+            if let Some(plain) = plain {
+                let exactly = scaled(&text, power as i32, Rounding::Floor).filter(|scaled| scaled.exact);
+                let kept = plain.scaled(power);
+                // Zeros at the end are lost by none, but have to be looked at.
+                let has_room = text.split_once('.').is_none_or(|(_, places)| places.len() <= power as usize);
+                prop_assert_eq!(kept, exactly.map(|scaled| scaled.units).filter(|_| has_room), "{}", longer);
+            }
         }
 
         #[test]

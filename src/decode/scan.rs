@@ -2,6 +2,7 @@
 //! no more objects than are declared. Whatever else comes is left to the reader that knows all of JSON and says what
 //! is wrong (`json.rs`); where this one reads a record, that one reads the same.
 
+use super::ahead::Ahead;
 use super::field::{self, Found};
 use super::json::{Member, Object};
 use super::number::Number;
@@ -19,134 +20,160 @@ pub(super) struct Written {
 
 impl Written {
     pub(super) fn of(name: &str) -> Written {
+        if name.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+            // It needs an escape, and is met nowhere.
+            return Written { text: Box::default(), head: 1, mask: 0 };
+        }
         let text = format!("\"{name}\":").into_bytes();
-        let head = |byte: &dyn Fn(usize) -> u8| u128::from_le_bytes(std::array::from_fn(byte));
+        let first = |byte: &dyn Fn(usize) -> u8| u128::from_le_bytes(std::array::from_fn(byte));
         Written {
-            head: head(&|at| text.get(at).copied().unwrap_or(0)),
-            mask: head(&|at| if at < text.len() { 0xff } else { 0 }),
+            head: first(&|at| text.get(at).copied().unwrap_or(0)),
+            mask: first(&|at| if at < text.len() { 0xff } else { 0 }),
             text: text.into(),
         }
     }
 
-    /// Whether `bytes` begin with it; `head` are their first, if there are as many.
+    /// Whether it stands `at` a place of the record, the first bytes of which are `head`.
     #[inline(always)]
-    fn begins(&self, bytes: &[u8], head: Option<u128>) -> bool {
-        match head {
-            Some(head) if (head ^ self.head) & self.mask != 0 => false,
-            Some(_) if self.text.len() <= HEAD_BYTES => true,
-            Some(_) | None => bytes.starts_with(&self.text),
-        }
+    fn is_at(&self, record: Ahead<'_>, at: usize, head: u128) -> bool {
+        head & self.mask == self.head
+            && (self.text.len() <= size_of::<u128>() || record.starts_with(at, &self.text))
     }
 }
 
-const HEAD_BYTES: usize = size_of::<u128>();
-
-/// Fills `event` from a record. None: the record is out of the ordinary, and `event` holds nothing of use.
-pub(super) fn scan(root: &Object, fields: &[Field], text: &str, event: &mut Event) -> Option<()> {
-    event.begin(fields.len(), text);
-    let bytes = text.as_bytes();
-    let mut scan = Scan { text, bytes, fields, event };
-    let at = scan.object(root, space(bytes, 0))?;
-    let is_whole = space(bytes, at) == text.len();
-    let is_there = |(slot, field): (usize, &Field)| field.optional || !event.is_absent(slot);
-    (is_whole && fields.iter().enumerate().all(is_there)).then_some(())
+/// Fills `event` from a record. None: the record is out of the ordinary, and `event` holds nothing of use. `required`
+/// has a bit for each slot that is never absent.
+pub(super) fn scan(
+    root: &Object,
+    fields: &[Field],
+    required: u64,
+    text: &str,
+    event: &mut Event,
+) -> Option<()> {
+    let padded = event.begin(fields.len(), text);
+    let record = Ahead::of(&padded);
+    let mut scan = Scan { record, fields, event, found: 0 };
+    let is_right = scan.whole(root, required);
+    event.keep(padded);
+    is_right
 }
 
-/// Every step begins `at` a byte and gives the one behind what it read. Small steps are part of the large ones: calls
+/// Every step begins `at` a place and gives the one behind what it read. Small steps are part of the large ones: calls
 /// between them took as long as they.
 struct Scan<'t, 's> {
-    text: &'t str,
-    bytes: &'t [u8],
+    record: Ahead<'t>,
     fields: &'s [Field],
     event: &'s mut Event,
+    /// A bit for each slot that has a value; those beyond the last bit do not count.
+    found: u64,
+}
+
+/// What comes behind a value: the name of the next, or the end of the object, and the place behind that.
+enum Behind {
+    Name(usize),
+    End(usize),
 }
 
 impl Scan<'_, '_> {
+    fn whole(&mut self, root: &Object, required: u64) -> Option<()> {
+        let start = self.record.space(0);
+        let end = (self.record.byte(start) == b'{').then(|| self.object(root, start + 1))??;
+        let is_whole = self.record.space(end) == self.record.end();
+        (is_whole && self.found & required == required).then_some(())
+    }
+
+    /// From behind the brace that opens it.
     fn object(&mut self, object: &Object, at: usize) -> Option<usize> {
-        let mut at = space(self.bytes, expect(self.bytes, at, b'{')?);
-        if self.bytes.get(at) == Some(&b'}') {
+        let record = self.record;
+        let mut at = record.space(at);
+        if record.byte(at) == b'}' {
             return Some(at + 1);
         }
         // One bit a member: of two with the same name the second counts, which is out of the ordinary.
         let (mut seen, mut next) = (0u64, 0);
         loop {
-            let (end, found) = self.name(object, next, at)?;
-            at = space(self.bytes, end);
-            at = match found {
-                Some(member) => {
-                    let bit = 1u64.checked_shl(member as u32).filter(|bit| seen & bit == 0)?;
-                    seen |= bit;
-                    next = member + 1;
-                    self.value(&object.members[member], at)?
+            let head = u128::from_le_bytes(*record.bytes(at)?);
+            // Mostly it is the one behind the last.
+            let (colon, place) = match object.members.get(next) {
+                Some(member) if member.written.is_at(record, at, head) => {
+                    (at + member.written.text.len(), next)
                 }
-                None => self.pass(at)?,
+                Some(_) | None => self.name(object, next, at, head)?,
             };
-            at = space(self.bytes, at);
-            match self.bytes.get(at)? {
-                b',' => at = space(self.bytes, at + 1),
-                b'}' => return Some(at + 1),
-                _ => return None,
+            at = match object.members.get(place) {
+                Some(member) => {
+                    let bit = 1u64.checked_shl(place as u32).filter(|bit| seen & bit == 0)?;
+                    seen |= bit;
+                    next = place + 1;
+                    self.value(member, colon)?
+                }
+                None => self.pass(record.space(colon))?,
+            };
+            match self.behind(at)? {
+                Behind::Name(name) => at = name,
+                Behind::End(end) => return Some(end),
             }
         }
     }
 
-    /// Where the name with its colon ends, and which member it is; None for one that is not declared.
+    /// What comes behind a value.
     #[inline(always)]
-    fn name(&self, object: &Object, next: usize, at: usize) -> Option<(usize, Option<usize>)> {
-        let rest = self.bytes.get(at..)?;
-        let head = rest.first_chunk().map(|head| u128::from_le_bytes(*head));
-        // Mostly the one behind the last, or one of the next.
-        let (before, after) = object.members.split_at(next);
-        for (place, member) in (next..).zip(after).chain((0..).zip(before)) {
-            if let Some(written) = member.written.as_ref().filter(|written| written.begins(rest, head)) {
-                return Some((at + written.text.len(), Some(place)));
-            }
+    fn behind(&self, at: usize) -> Option<Behind> {
+        let record = self.record;
+        let at = if record.byte(at) > b' ' { at } else { record.space(at) };
+        match record.byte(at) {
+            b',' => Some(Behind::Name(record.space(at + 1))),
+            b'}' => Some(Behind::End(at + 1)),
+            _ => None,
         }
-        let end = string(self.bytes, at)?;
-        let colon = space(self.bytes, end);
-        Some((expect(self.bytes, colon, b':')?, object.find(&self.text[at + 1..end - 1], next)))
+    }
+
+    /// The place behind a name and its colon, and which member it is; beyond them one that is not declared.
+    fn name(&self, object: &Object, next: usize, at: usize, head: u128) -> Option<(usize, usize)> {
+        let record = self.record;
+        if let Some(place) = object.members.iter().position(|member| member.written.is_at(record, at, head)) {
+            return Some((at + object.members[place].written.text.len(), place));
+        }
+        let (start, end) = record.quoted(at)?;
+        let colon = record.space(end + 1);
+        let place = object.find(record.text(start..end), next).unwrap_or(usize::MAX);
+        (record.byte(colon) == b':').then_some((colon + 1, place))
     }
 
     #[inline(always)]
     fn value(&mut self, member: &Member, at: usize) -> Option<usize> {
-        match self.bytes.get(at)? {
-            b'"' => self.string(member, at),
-            b'-' | b'0'..=b'9' => self.number(member, at),
-            b'{' if member.slots.is_empty() => self.object(&member.object, at),
-            _ => self.literal(member, at),
+        match member.take.value(self.record, at, self.event) {
+            Some((slot, end)) => {
+                self.note(slot);
+                Some(end)
+            }
+            None => self.other(member, self.record.space(at)),
         }
     }
 
-    /// A text, most of which stay where they are.
-    #[inline(always)]
-    fn string(&mut self, member: &Member, at: usize) -> Option<usize> {
-        let end = string(self.bytes, at)?;
-        let part = at + 1..end - 1;
-        match member.slot().filter(|&slot| field::is_kept(&self.fields[slot], &self.bytes[part.clone()])) {
-            Some(slot) => self.event.set_part(slot, part),
-            None => self.store(member, Found::Text(&self.text[part]))?,
+    /// A value that has to be looked at more closely.
+    fn other(&mut self, member: &Member, at: usize) -> Option<usize> {
+        let record = self.record;
+        match record.byte(at) {
+            b'{' if member.slots.is_empty() => self.object(&member.object, at + 1),
+            b'"' => {
+                let (start, end) = record.quoted(at)?;
+                self.store(member, Found::Text(record.text(start..end)))?;
+                Some(end + 1)
+            }
+            b'-' | b'0'..=b'9' => {
+                let number = Number::at_start_of(record.text(at..record.end()))?;
+                self.store(member, Found::Number(number))?;
+                Some(at + number.text.len())
+            }
+            _ => {
+                let (end, found) = self.literal(at)?;
+                if let Some(found) = found {
+                    self.store(member, Found::Boolean(found))?;
+                }
+                Some(end)
+            }
         }
-        Some(end)
-    }
-
-    /// A number, most of which need no rounding.
-    #[inline(always)]
-    fn number(&mut self, member: &Member, at: usize) -> Option<usize> {
-        let number = Number::at_start_of(&self.text[at..])?;
-        let units = |slot: Slot| Some((slot, field::plain_units(&self.fields[slot], &number)?));
-        match member.slot().and_then(units) {
-            Some((slot, units)) => self.event.set_number(slot, units),
-            None => self.store(member, Found::Number(number))?,
-        }
-        Some(at + number.text.len())
-    }
-
-    fn literal(&mut self, member: &Member, at: usize) -> Option<usize> {
-        let (end, found) = literal(self.bytes, at)?;
-        if let Some(found) = found {
-            self.store(member, Found::Boolean(found))?;
-        }
-        Some(end)
     }
 
     fn store(&mut self, member: &Member, found: Found<'_>) -> Option<()> {
@@ -155,66 +182,32 @@ impl Scan<'_, '_> {
         }
         for &slot in &member.slots {
             field::store(&self.fields[slot], slot, found, self.event).ok()?;
+            self.note(slot);
         }
         Some(())
     }
 
+    #[inline(always)]
+    fn note(&mut self, slot: Slot) {
+        self.found |= 1u64.checked_shl(slot as u32).unwrap_or(0);
+    }
+
     /// Passes over the value of a member that is not declared.
     fn pass(&self, at: usize) -> Option<usize> {
-        match self.bytes.get(at)? {
-            b'"' => string(self.bytes, at),
-            b'-' | b'0'..=b'9' => Some(at + Number::at_start_of(&self.text[at..])?.text.len()),
-            _ => literal(self.bytes, at).map(|(end, _)| end),
+        let record = self.record;
+        match record.byte(at) {
+            b'"' => record.quoted(at).map(|(_, end)| end + 1),
+            b'-' | b'0'..=b'9' => Some(at + Number::at_start_of(record.text(at..record.end()))?.text.len()),
+            _ => self.literal(at).map(|(end, _)| end),
         }
     }
-}
 
-#[inline(always)]
-fn space(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\t' | b'\r' | b'\n') = bytes.get(at) {
-        at += 1;
+    /// What a literal says; None for null.
+    fn literal(&self, at: usize) -> Option<(usize, Option<bool>)> {
+        let literals: [(&[u8], _); 3] = [(b"true", Some(true)), (b"false", Some(false)), (b"null", None)];
+        let found = literals.into_iter().find(|(text, _)| self.record.starts_with(at, text));
+        found.map(|(text, says)| (at + text.len(), says))
     }
-    at
-}
-
-#[inline(always)]
-fn expect(bytes: &[u8], at: usize, byte: u8) -> Option<usize> {
-    (bytes.get(at) == Some(&byte)).then_some(at + 1)
-}
-
-/// Passes over a string without escapes.
-#[inline(always)]
-fn string(bytes: &[u8], at: usize) -> Option<usize> {
-    let start = expect(bytes, at, b'"')?;
-    let end = start + first_special(&bytes[start..])?;
-    expect(bytes, end, b'"')
-}
-
-/// What a literal says; None for null.
-fn literal(bytes: &[u8], at: usize) -> Option<(usize, Option<bool>)> {
-    let literals: [(&[u8], _); 3] = [(b"true", Some(true)), (b"false", Some(false)), (b"null", None)];
-    let is_there = |(text, _): &(&[u8], _)| bytes[at..].starts_with(text);
-    literals.into_iter().find(is_there).map(|(text, says)| (at + text.len(), says))
-}
-
-/// Where the first quote, backslash or control character is, looking at eight bytes at a time: "Determine if a word has
-/// a byte less than n" of Anderson's Bit Twiddling Hacks, which is exact up to the first such byte.
-#[inline(always)]
-fn first_special(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const TOPS: u64 = ONES << 7;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let (quote, backslash) = (word ^ (ONES * b'"' as u64), word ^ (ONES * b'\\' as u64));
-        let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
-        let found = (below(quote, 1) | below(backslash, 1) | below(word, 0x20)) & TOPS;
-        if found != 0 {
-            return Some(at * 8 + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    rest.iter().position(is_special).map(|at| words.len() * 8 + at)
 }
 
 #[cfg(test)]
@@ -256,7 +249,7 @@ mod tests {
     /// Whether it was scanned, and that it then is what the full reader finds.
     fn is_scanned(decoder: &Decoder, text: &str) -> bool {
         let (mut scanned, mut full) = (Event::default(), Event::default());
-        if scan(decoder.root(), decoder.fields(), text, &mut scanned).is_none() {
+        if decoder.scan(text, &mut scanned).is_none() {
             return false;
         }
         assert_eq!(decoder.decode_in_full(text, &mut full), Ok(()), "{text}");
@@ -308,12 +301,6 @@ mod tests {
                 }
             }
             is_scanned(&decoder(), &text.into_iter().collect::<String>());
-        }
-
-        #[test]
-        fn the_first_special_byte_is_found(text in "[a-z\u{80}-\u{ff}!#]{0,20}[\"\\\\\u{0}-\u{1f}]?[ -~]{0,9}") {
-            let by_hand = text.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-            prop_assert_eq!(first_special(text.as_bytes()), by_hand);
         }
     }
 }

@@ -1,8 +1,5 @@
 //! Timestamps -> microseconds since 1970, floored.
 
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
-
 use super::number::{Number, Rounding, TENS, digits};
 use crate::core::source::TimestampForm;
 
@@ -40,33 +37,58 @@ pub fn epoch_us(number: Number<'_>, power: i32) -> Option<i64> {
 /// the text is no such time.
 pub fn rfc3339_us(text: &str) -> Option<i64> {
     let (stamp, rest) = text.as_bytes().split_first_chunk::<19>()?;
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b't' | b' ', h1, h2, b':', n1, n2, b':', s1, s2] =
-        *stamp
-    else {
-        return None;
-    };
-    let year = i16::from(pair(y1, y2)?) * 100 + i16::from(pair(y3, y4)?);
-    let (month, day) = (pair(m1, m2)?, pair(d1, d2)?);
-    let (hour, minute, second) = (pair(h1, h2)?, pair(n1, n2)?, pair(s1, s2)?);
+    let (date, behind) = stamp.split_first_chunk::<8>()?;
+    let [d1, d2, between, time @ ..] = behind else { return None };
+    let [century, _, year, _, _, month, _, _] = pairs(*date, b"0000-00-")?;
+    let [hour, _, _, minute, _, _, second, _] = pairs(*time.first_chunk()?, b"00:00:00")?;
     let (fraction_us, zone) = fraction_us(rest)?;
-    let offset = Offset::from_seconds(offset_s(zone)?).ok()?;
+    let offset_s = offset_s(zone)?;
+    let days = days(i64::from(century) * 100 + i64::from(year), usize::from(month), pair(*d1, *d2)?)?;
     let is_leap = second == 60;
-    let second = if is_leap { 59 } else { second };
-    let civil = DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
-    let at_s = offset.to_timestamp(civil).ok()?.as_second();
-    if is_leap && at_s.rem_euclid(86_400) != 86_399 {
+    let is_time = matches!(between, b'T' | b't' | b' ') && hour < 24 && minute < 60 && second <= 60;
+    let second_of_day =
+        i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second) - i64::from(is_leap);
+    let at_s = days * 86_400 + second_of_day - offset_s;
+    if !is_time || (is_leap && at_s.rem_euclid(86_400) != 86_399) {
         return None;
     }
     // Seconds of the years 0 to 9999 in microseconds are far inside `i64`.
     Some(at_s * 1_000_000 + fraction_us)
 }
 
+/// What pairs of digits say, each in place of its first digit. `form` has zeros where digits are, and all else as it is.
+#[inline(always)]
+fn pairs(text: [u8; 8], form: &[u8; 8]) -> Option<[u8; 8]> {
+    // A digit becomes what it says, all else that is right zero. What is added makes whatever is more reach the top bit.
+    let digits = u64::from_le_bytes(text) ^ u64::from_le_bytes(*form);
+    let room = u64::from_le_bytes(form.map(|byte| if byte == b'0' { 0x76 } else { 0x7f }));
+    let others = (digits.wrapping_add(room) | digits) & u64::from_le_bytes([0x80; 8]);
+    (others == 0).then(|| (digits * 10 + (digits >> 8)).to_le_bytes())
+}
+
 /// Two digits.
-fn pair(tens: u8, ones: u8) -> Option<i8> {
+fn pair(tens: u8, ones: u8) -> Option<i64> {
     match (tens, ones) {
-        (b'0'..=b'9', b'0'..=b'9') => Some(((tens - b'0') * 10 + (ones - b'0')) as i8),
+        (b'0'..=b'9', b'0'..=b'9') => Some(i64::from((tens - b'0') * 10 + (ones - b'0'))),
         _ => None,
     }
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar, as RFC 3339 has it from the year 0 on. None: no such date.
+fn days(year: i64, month: usize, day: i64) -> Option<i64> {
+    /// Days of a year before each month, and after the last.
+    const BEFORE: [i64; 13] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365];
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let (before, after) = (*BEFORE.get(month.checked_sub(1)?)?, *BEFORE.get(month)?);
+    if day < 1 || day > after - before + i64::from(is_leap && month == 2) {
+        return None;
+    }
+    Some(days_before(year) - days_before(1970) + before + i64::from(is_leap && month > 2) + day - 1)
+}
+
+/// Days from the first of the year 0, which is a leap year, to the first of `year`.
+fn days_before(year: i64) -> i64 {
+    year * 365 + (year + 3) / 4 - (year + 99) / 100 + (year + 399) / 400
 }
 
 /// Microseconds of `.digits`, floored, and what follows; 0 where there is no fraction.
@@ -82,11 +104,11 @@ fn fraction_us(rest: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 /// Seconds east of UTC of `Z` or `+hh:mm`; `-00:00`, an unknown offset, is UTC.
-fn offset_s(zone: &[u8]) -> Option<i32> {
+fn offset_s(zone: &[u8]) -> Option<i64> {
     match *zone {
         [b'Z' | b'z'] => Some(0),
         [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
-            let (hours, minutes) = (i32::from(pair(h1, h2)?), i32::from(pair(m1, m2)?));
+            let (hours, minutes) = (pair(h1, h2)?, pair(m1, m2)?);
             let seconds = hours * 3_600 + minutes * 60;
             (hours < 24 && minutes < 60).then_some(if sign == b'-' { -seconds } else { seconds })
         }
@@ -98,6 +120,7 @@ fn offset_s(zone: &[u8]) -> Option<i32> {
 mod tests {
     use super::*;
     use crate::core::time::rfc3339;
+    use jiff::tz::Offset;
     use proptest::prelude::*;
 
     #[test]
