@@ -4,7 +4,7 @@ use super::atoms::{Atoms, Selection, Test};
 use super::derived::Derived;
 use super::gathered::{Column, Counted, Hour, Seen};
 use super::panes::Panes;
-use super::series::{Group, Grouping, Member, Series};
+use super::series::{Grouping, Member, Series};
 use crate::core::partial::{Delta, DeltaBody};
 use crate::core::plan::{Body, Plan, Projection};
 use crate::core::source::Aggregate;
@@ -107,20 +107,21 @@ impl Intake {
 
     /// Hands out all that waits, each with its shard.
     pub fn flush(&mut self, plan: &Plan, told: &mut Vec<(u32, Delta)>) {
-        for (place, into) in self.projections.iter_mut().enumerate() {
-            let group = |number| self.series.group(place, number);
+        let Intake { series, projections, .. } = self;
+        for (place, into) in projections.iter_mut().enumerate() {
             match into {
                 Into::Hour { at, columns, panes } => {
                     let whole = aggregates(plan, &plan.projections[*at]);
                     let body = |hour: Hour| DeltaBody::Hour(hour.settle(columns, &whole));
-                    tell(*at, panes, group, body, told);
+                    tell(*at, panes, (&mut *series, place), body, told);
                 }
                 Into::Cells { at, panes, .. } => {
-                    tell(*at, panes, group, |counted| DeltaBody::Cells(counted.settle()), told);
+                    let body = |counted: Counted| DeltaBody::Cells(counted.settle());
+                    tell(*at, panes, (&mut *series, place), body, told);
                 }
             }
         }
-        self.series.forget_if_many();
+        series.forget_if_many();
     }
 }
 
@@ -137,17 +138,20 @@ fn aggregates<'a>(plan: &'a Plan, projection: &Projection) -> Vec<&'a Aggregate>
         .map_or(Vec::new(), |rollup| rollup.columns.iter().map(|column| &column.aggregate).collect())
 }
 
-fn tell<'g, B>(
+/// Tells what waits in one projection, by pane and key. `place` is the projection's among the source's.
+fn tell<B>(
     projection: usize,
     panes: &mut Panes<B>,
-    group: impl Fn(u32) -> &'g Group,
+    (series, place): (&mut Series, usize),
     body: impl Fn(B) -> DeltaBody,
     told: &mut Vec<(u32, Delta)>,
 ) {
-    let mut waiting: Vec<_> = panes.drain().into_iter().map(|pane| (group(pane.group), pane)).collect();
-    waiting.sort_unstable_by(|(a, left), (b, right)| (left.start, &a.key).cmp(&(right.start, &b.key)));
-    told.extend(waiting.into_iter().map(|(group, pane)| {
-        let body = body(pane.body);
-        (group.shard, Delta { projection: projection as u16, key: group.key.clone(), pane: pane.start, body })
+    let mut waiting = panes.drain();
+    let ranks = series.ranks(place);
+    waiting.sort_unstable_by_key(|pane| (pane.start, ranks[pane.group as usize]));
+    told.extend(waiting.into_iter().map(|pane| {
+        let group = series.group(place, pane.group);
+        let (key, body) = (group.key.clone(), body(pane.body));
+        (group.shard, Delta { projection: projection as u16, key, pane: pane.start, body })
     }));
 }

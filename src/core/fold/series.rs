@@ -30,6 +30,8 @@ struct Groups {
     grouping: Grouping,
     known: HashMap<Box<[u8]>, u32, RandomState>,
     all: Vec<Group>,
+    /// Of each its place in the order of keys; older groups alone may have one.
+    ranks: Vec<u32>,
 }
 
 /// How a projection divides events into groups, and these over shards.
@@ -57,7 +59,8 @@ impl Series {
             groupings.iter().flat_map(|grouping| grouping.by.iter().copied()).collect();
         slots.sort_unstable();
         slots.dedup();
-        let groups = |grouping| Groups { grouping, known: HashMap::default(), all: Vec::new() };
+        let groups =
+            |grouping| Groups { grouping, known: HashMap::default(), all: Vec::new(), ranks: Vec::new() };
         let groups = groupings.into_iter().map(groups).collect();
         Series { slots, groups, known: HashMap::default(), members: Vec::new(), packed: Vec::new() }
     }
@@ -89,6 +92,11 @@ impl Series {
         start
     }
 
+    /// Of each group of a projection its place in the order of keys. Few are new at a flush, so keys are seldom compared.
+    pub fn ranks(&mut self, projection: usize) -> &[u32] {
+        self.groups[projection].ranks()
+    }
+
     /// A group by the projection's place among the source's, and its number.
     pub fn group(&self, projection: usize, number: u32) -> &Group {
         &self.groups[projection].all[number as usize]
@@ -103,11 +111,22 @@ impl Series {
         for groups in &mut self.groups {
             groups.known.clear();
             groups.all.clear();
+            groups.ranks.clear();
         }
     }
 }
 
 impl Groups {
+    fn ranks(&mut self) -> &[u32] {
+        if self.ranks.len() < self.all.len() {
+            let mut sorted: Vec<u32> = (0..self.all.len() as u32).collect();
+            sorted.sort_unstable_by(|&a, &b| self.all[a as usize].key.cmp(&self.all[b as usize].key));
+            self.ranks.resize(self.all.len(), 0);
+            (0..).zip(sorted).for_each(|(rank, group)| self.ranks[group as usize] = rank);
+        }
+        &self.ranks
+    }
+
     fn member(&mut self, packed: &[u8]) -> Member {
         let group = match self.known.get(packed) {
             Some(&group) => group,
@@ -159,6 +178,7 @@ mod tests {
                 assert_eq!(members.iter().map(|member| member.shard).collect::<Vec<_>>(), shards);
                 assert!(series.known.len() <= SERIES_MAX && series.members.len() <= 3 * SERIES_MAX);
             }
+            assert_eq!(series.ranks(1), [1, 0], "a key's length comes first");
             let counts =
                 |series: &Series| series.groups.iter().map(|groups| groups.all.len()).collect::<Vec<_>>();
             assert_eq!(counts(&series), [SERIES_MAX + 1, 2, 1], "time {time}");

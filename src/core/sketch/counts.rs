@@ -102,7 +102,14 @@ impl Counts {
             self.form = self.form.widened();
         }
         self.form.reach(first, last);
-        indices.for_each(|index| self.add(index, 1));
+        self.total += indices.len() as u64;
+        let mut left = indices;
+        while let Some(index) = self.form.add_ones(&mut left) {
+            self.form = self.form.widened();
+            while !self.form.add(index, 1) {
+                self.form = self.form.widened();
+            }
+        }
     }
 
     pub fn merge(&mut self, other: &Counts) {
@@ -192,6 +199,17 @@ impl Form {
             Form::Narrow(span) => fitting(pairs, |index, count| span.add(index, count)),
             Form::Middle(span) => fitting(pairs, |index, count| span.add(index, count)),
             Form::Wide(span) => fitting(pairs, |index, count| span.add(index, count)),
+        }
+    }
+
+    /// Counts each index once, up to the first that does not fit, which it gives.
+    fn add_ones(&mut self, indices: &mut impl Iterator<Item = u16>) -> Option<u16> {
+        match self {
+            Form::Pairs(pairs) => indices.find(|&index| !add_pair(pairs, index, 1)),
+            Form::Slim(span) => indices.find(|&index| !span.add(index, 1)),
+            Form::Narrow(span) => indices.find(|&index| !span.add(index, 1)),
+            Form::Middle(span) => indices.find(|&index| !span.add(index, 1)),
+            Form::Wide(span) => indices.find(|&index| !span.add(index, 1)),
         }
     }
 
