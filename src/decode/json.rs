@@ -18,13 +18,13 @@ use crate::core::source::{Field, Slot, Source};
 pub struct Decoder {
     fields: Vec<Field>,
     root: Object,
-    /// A bit for each slot that is never absent. None: there are more than bits.
-    required: Option<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Object {
     pub(super) members: Vec<Member>,
+    /// A bit for each member that is never absent. None: there are more members than bits.
+    pub(super) required: Option<u64>,
 }
 
 /// A declared name in an object: fields that take its value, members declared inside it.
@@ -37,6 +37,14 @@ pub(super) struct Member {
     pub(super) take: Take,
     pub(super) slots: Vec<Slot>,
     pub(super) object: Object,
+    /// A field that takes its value, or one inside it, is never absent.
+    pub(super) is_required: bool,
+}
+
+impl Default for Object {
+    fn default() -> Object {
+        Object { members: Vec::new(), required: Some(0) }
+    }
 }
 
 impl Decoder {
@@ -54,10 +62,7 @@ impl Decoder {
         for (slot, field) in fields.iter().enumerate() {
             root.insert(&field.path, field, slot);
         }
-        let bit = |slot: usize| 1u64.checked_shl(slot as u32);
-        let required = |(slot, field): (usize, &Field)| if field.optional { Some(0) } else { bit(slot) };
-        let required = fields.iter().enumerate().map(required).try_fold(0, |all, one| Some(all | one?));
-        Decoder { fields, root, required }
+        Decoder { fields, root }
     }
 
     #[cfg(test)]
@@ -67,7 +72,7 @@ impl Decoder {
 
     /// Reads what is ordinary. None: it has to be read in full.
     pub(super) fn scan(&self, text: &str, event: &mut Event) -> Option<()> {
-        scan(&self.root, &self.fields, self.required?, text, event)
+        scan(&self.root, &self.fields, text, event)
     }
 
     pub fn decode(&self, payload: &[u8], event: &mut Event) -> Result<(), Invalid> {
@@ -106,7 +111,7 @@ impl Object {
         let at = self.members.iter().position(|m| m.name == *name).unwrap_or_else(|| {
             let (name, written) = (name.clone(), Written::of(name));
             let (take, slots, object) = (Take::Other, Vec::new(), Object::default());
-            self.members.push(Member { name, written, take, slots, object });
+            self.members.push(Member { name, written, take, slots, object, is_required: false });
             self.members.len() - 1
         });
         let member = &mut self.members[at];
@@ -118,6 +123,11 @@ impl Object {
             [slot] if member.object.members.is_empty() => Take::of(field, slot),
             _ => Take::Other,
         };
+        member.is_required |= !field.optional;
+        let bit = |(place, member): (usize, &Member)| {
+            1u64.checked_shl(place as u32).map(|bit| bit * u64::from(member.is_required))
+        };
+        self.required = self.members.iter().enumerate().map(bit).try_fold(0, |all, bit| Some(all | bit?));
     }
 
     /// Where `name` stands. Producers write the same names in the same order again and again, so the search begins

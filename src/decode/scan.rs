@@ -7,7 +7,7 @@ use super::field::{self, Found};
 use super::json::{Member, Object};
 use super::number::Number;
 use crate::core::event::Event;
-use crate::core::source::{Field, Slot};
+use crate::core::source::Field;
 
 /// A declared name as it stands in a record: between quotes, with the colon.
 #[derive(Debug)]
@@ -41,19 +41,10 @@ impl Written {
     }
 }
 
-/// Fills `event` from a record. None: the record is out of the ordinary, and `event` holds nothing of use. `required`
-/// has a bit for each slot that is never absent.
-pub(super) fn scan(
-    root: &Object,
-    fields: &[Field],
-    required: u64,
-    text: &str,
-    event: &mut Event,
-) -> Option<()> {
+/// Fills `event` from a record. None: the record is out of the ordinary, and `event` holds nothing of use.
+pub(super) fn scan(root: &Object, fields: &[Field], text: &str, event: &mut Event) -> Option<()> {
     let padded = event.begin(fields.len(), text);
-    let record = Ahead::of(&padded);
-    let mut scan = Scan { record, fields, event, found: 0 };
-    let is_right = scan.whole(root, required);
+    let is_right = Scan { record: Ahead::of(&padded), fields, event }.whole(root);
     event.keep(padded);
     is_right
 }
@@ -64,91 +55,84 @@ struct Scan<'t, 's> {
     record: Ahead<'t>,
     fields: &'s [Field],
     event: &'s mut Event,
-    /// A bit for each slot that has a value; those beyond the last bit do not count.
-    found: u64,
-}
-
-/// What comes behind a value: the name of the next, or the end of the object, and the place behind that.
-enum Behind {
-    Name(usize),
-    End(usize),
 }
 
 impl Scan<'_, '_> {
-    fn whole(&mut self, root: &Object, required: u64) -> Option<()> {
+    fn whole(&mut self, root: &Object) -> Option<()> {
         let start = self.record.space(0);
         let end = (self.record.byte(start) == b'{').then(|| self.object(root, start + 1))??;
-        let is_whole = self.record.space(end) == self.record.end();
-        (is_whole && self.found & required == required).then_some(())
+        (self.record.space(end) == self.record.end()).then_some(())
     }
 
     /// From behind the brace that opens it.
     fn object(&mut self, object: &Object, at: usize) -> Option<usize> {
         let record = self.record;
         let mut at = record.space(at);
-        if record.byte(at) == b'}' {
-            return Some(at + 1);
-        }
         // One bit a member: of two with the same name the second counts, which is out of the ordinary.
         let (mut seen, mut next) = (0u64, 0);
+        if record.byte(at) == b'}' {
+            return (object.required? == 0).then_some(at + 1);
+        }
         loop {
             let head = u128::from_le_bytes(*record.bytes(at)?);
             // Mostly it is the one behind the last.
-            let (colon, place) = match object.members.get(next) {
+            let (colon, found) = match object.members.get(next) {
                 Some(member) if member.written.is_at(record, at, head) => {
-                    (at + member.written.text.len(), next)
+                    (at + member.written.text.len(), Some((next, member)))
                 }
-                Some(_) | None => self.name(object, next, at, head)?,
+                Some(_) | None => self.name(object, next, at)?,
             };
-            at = match object.members.get(place) {
-                Some(member) => {
-                    let bit = 1u64.checked_shl(place as u32).filter(|bit| seen & bit == 0)?;
+            at = match found {
+                Some((place, member)) => {
+                    let bit = 1 << (place % 64);
+                    if seen & bit != 0 {
+                        return None;
+                    }
                     seen |= bit;
                     next = place + 1;
-                    self.value(member, colon)?
+                    match member.take.value(record, colon, self.event) {
+                        Some(end) => end,
+                        None => self.other(member, record.space(colon))?,
+                    }
                 }
                 None => self.pass(record.space(colon))?,
             };
-            match self.behind(at)? {
-                Behind::Name(name) => at = name,
-                Behind::End(end) => return Some(end),
+            let [mut behind, mut then] = *record.bytes(at)?;
+            if behind <= b' ' {
+                at = record.space(at);
+                [behind, then] = *record.bytes(at)?;
+            }
+            match behind {
+                // A second space, and what else may come, is met where the name is looked for.
+                b',' => at += 1 + usize::from(then == b' '),
+                b'}' => {
+                    let required = object.required?;
+                    return (seen & required == required).then_some(at + 1);
+                }
+                _ => return None,
             }
         }
     }
 
-    /// What comes behind a value.
-    #[inline(always)]
-    fn behind(&self, at: usize) -> Option<Behind> {
+    /// The place behind a name and its colon, and which member it is, if it is declared.
+    fn name<'o>(
+        &self,
+        object: &'o Object,
+        next: usize,
+        at: usize,
+    ) -> Option<(usize, Option<(usize, &'o Member)>)> {
         let record = self.record;
-        let at = if record.byte(at) > b' ' { at } else { record.space(at) };
-        match record.byte(at) {
-            b',' => Some(Behind::Name(record.space(at + 1))),
-            b'}' => Some(Behind::End(at + 1)),
-            _ => None,
-        }
-    }
-
-    /// The place behind a name and its colon, and which member it is; beyond them one that is not declared.
-    fn name(&self, object: &Object, next: usize, at: usize, head: u128) -> Option<(usize, usize)> {
-        let record = self.record;
-        if let Some(place) = object.members.iter().position(|member| member.written.is_at(record, at, head)) {
-            return Some((at + object.members[place].written.text.len(), place));
+        let at = record.space(at);
+        let head = u128::from_le_bytes(*record.bytes(at)?);
+        let members = object.members.iter().enumerate();
+        if let Some((place, member)) = members.clone().find(|(_, m)| m.written.is_at(record, at, head)) {
+            return Some((at + member.written.text.len(), Some((place, member))));
         }
         let (start, end) = record.quoted(at)?;
         let colon = record.space(end + 1);
-        let place = object.find(record.text(start..end), next).unwrap_or(usize::MAX);
-        (record.byte(colon) == b':').then_some((colon + 1, place))
-    }
-
-    #[inline(always)]
-    fn value(&mut self, member: &Member, at: usize) -> Option<usize> {
-        match member.take.value(self.record, at, self.event) {
-            Some((slot, end)) => {
-                self.note(slot);
-                Some(end)
-            }
-            None => self.other(member, self.record.space(at)),
-        }
+        let place = object.find(record.text(start..end), next);
+        let found = place.and_then(|place| Some((place, object.members.get(place)?)));
+        (record.byte(colon) == b':').then_some((colon + 1, found))
     }
 
     /// A value that has to be looked at more closely.
@@ -168,8 +152,10 @@ impl Scan<'_, '_> {
             }
             _ => {
                 let (end, found) = self.literal(at)?;
-                if let Some(found) = found {
-                    self.store(member, Found::Boolean(found))?;
+                match found {
+                    Some(found) => self.store(member, Found::Boolean(found))?,
+                    None if member.is_required => return None,
+                    None => {}
                 }
                 Some(end)
             }
@@ -182,14 +168,8 @@ impl Scan<'_, '_> {
         }
         for &slot in &member.slots {
             field::store(&self.fields[slot], slot, found, self.event).ok()?;
-            self.note(slot);
         }
         Some(())
-    }
-
-    #[inline(always)]
-    fn note(&mut self, slot: Slot) {
-        self.found |= 1u64.checked_shl(slot as u32).unwrap_or(0);
     }
 
     /// Passes over the value of a member that is not declared.
@@ -275,12 +255,15 @@ mod tests {
             r#"{"ts":"2025-10-31T02:00:00Z","a":"x","n":1,}"#,
             r#"{"ts":"2025-10-31T02:00:00Z","a":"x","n":1"#,
             "{\"ts\":\"2025-10-31T02:00:00Z\",\"a\":\"x\",\"n\":1,\"u\":\"a tab\t\"}",
+            r#"{"ts":"2025-10-31T02:00:00Z","a":"x","n":1  ,,"b":true}"#,
+            r#"{"ts":"2025-10-31T02:00:00Z","a":"x","n":null}"#,
+            r#"{"ts":"2025-10-31T02:00:00Z","n":1,"a":null}"#,
             "[]",
             "",
         ];
         let decoder = decoder();
         assert_eq!(ordinary.map(|text| is_scanned(&decoder, text)), [true; 3]);
-        assert_eq!(out_of_it.map(|text| is_scanned(&decoder, text)), [false; 10]);
+        assert_eq!(out_of_it.map(|text| is_scanned(&decoder, text)), [false; 13]);
     }
 
     proptest! {

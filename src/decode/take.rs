@@ -47,10 +47,10 @@ impl Take {
         }
     }
 
-    /// Stores the value that begins `at` a place of the record, if not behind one space; gives the slot and the place
-    /// behind the value. None: it is none of those that are taken, and nothing was stored.
+    /// Stores the value that begins `at` a place of the record, if not behind one space; gives the place behind
+    /// the value. None: it is none of those that are taken, and nothing was stored.
     #[inline(always)]
-    pub fn value(&self, record: Ahead<'_>, at: usize, event: &mut Event) -> Option<(Slot, usize)> {
+    pub fn value(&self, record: Ahead<'_>, at: usize, event: &mut Event) -> Option<usize> {
         match *self {
             Take::Text { slot, shortest, longest, upper } => {
                 let (start, end) = record.quoted(at)?;
@@ -59,20 +59,20 @@ impl Take {
                     return None;
                 }
                 event.set_part(slot, start..end);
-                Some((slot, end + 1))
+                Some(end + 1)
             }
             Take::Number { slot, scale, bounds } => {
                 let at = record.space(at);
                 let plain = Plain::at_start_of(record.bytes(at)?)?;
                 let units = plain.scaled(scale).filter(|units| (bounds.min..=bounds.max).contains(units))?;
                 event.set_number(slot, units);
-                Some((slot, at + plain.length))
+                Some(at + plain.length)
             }
             Take::Rfc3339 { slot } => {
                 let (start, end) = record.quoted(at)?;
                 let at_us = timestamp::rfc3339_us(record.text(start..end)).and_then(within_years)?;
                 event.set_number(slot, at_us);
-                Some((slot, end + 1))
+                Some(end + 1)
             }
             Take::Other => None,
         }

@@ -30,6 +30,8 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// `None`: a tombstone.
     pub payload: Option<&'a [u8]>,
+    /// It is of the same partition as the one handed out before it in the same call.
+    pub goes_on: bool,
     /// The message the rest points into; `None` for a record made by [`Record::new`].
     message: Option<NonNull<RDKafkaMessage>>,
 }
@@ -43,7 +45,7 @@ impl<'a> Record<'a> {
         key: Option<&'a [u8]>,
         payload: Option<&'a [u8]>,
     ) -> Record<'a> {
-        Record { topic, partition, offset, timestamp_ms: None, key, payload, message: None }
+        Record { topic, partition, offset, timestamp_ms: None, key, payload, goes_on: false, message: None }
     }
 
     /// The headers, in order; parsed only when asked for.
@@ -126,6 +128,7 @@ impl<'a> Fetched<'a> {
             timestamp_ms: (timestamp >= 0).then_some(timestamp),
             key,
             payload,
+            goes_on: false,
             message: Some(message),
         })
     }
@@ -215,8 +218,9 @@ impl<C: ConsumerContext + 'static> QueuedConsumer<C> {
             count += self.fill(1, max, Duration::ZERO);
         }
         let batch = Batch(&self.buffer[..count]);
-        // Records come in runs of one topic, whose handle stays alive while the batch holds its messages.
+        // Records come in runs of one partition; its topic's handle stays alive while the batch holds its messages.
         let mut topic: (*mut RDKafkaTopic, &str) = (ptr::null_mut(), "");
+        let mut partition = None;
         for &message in batch.0 {
             let Some(message) = NonNull::new(message) else { continue };
             // SAFETY: librdkafka filled these entries with messages that we own; `batch` destroys them after the loop,
@@ -226,8 +230,17 @@ impl<C: ConsumerContext + 'static> QueuedConsumer<C> {
                 let handle = message.as_ref().rkt;
                 if handle != topic.0 {
                     topic = (handle, topic_name(handle));
+                    partition = None;
                 }
-                each(Fetched::from_message(message, topic.1));
+                let mut fetched = Fetched::from_message(message, topic.1);
+                partition = match &mut fetched {
+                    Fetched::Record(record) => {
+                        record.goes_on = partition == Some(record.partition);
+                        Some(record.partition)
+                    }
+                    Fetched::Error { .. } => None,
+                };
+                each(fetched);
             }
         }
         count

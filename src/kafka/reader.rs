@@ -263,21 +263,22 @@ impl GroupReader {
         }
         self.forward_again()?;
         let GroupReader { consumer, slots, lost, errors, .. } = self;
-        let (mut count, mut at) = (0, 0);
+        let (mut count, mut at, mut handed_out) = (0, None, None);
         consumer.read(timeout, max, |fetched| match fetched {
-            Fetched::Record(record) => {
-                let found = slot::find(slots, record.topic, record.partition, at);
-                if let Some(index) = found {
-                    at = index;
-                    // librdkafka drops what it fetched before a seek or an unassign; this is the second lock.
-                    if slots[index].accept(record.offset) {
-                        count += 1;
-                        each(record);
-                    }
+            Fetched::Record(mut record) => {
+                if !record.goes_on {
+                    at = slot::find(slots, record.topic, record.partition);
+                }
+                // librdkafka drops what it fetched before a seek or an unassign; this is the second lock.
+                if let Some(index) = at.filter(|&index| slots[index].accept(record.offset)) {
+                    record.goes_on = handed_out == at;
+                    handed_out = Some(index);
+                    count += 1;
+                    each(record);
                 }
             }
             Fetched::Error { topic, partition, offset, code, reason } => {
-                let Some(index) = slot::find(slots, topic, partition, at) else { return };
+                let Some(index) = slot::find(slots, topic, partition) else { return };
                 let slot = &mut slots[index];
                 let partition = slot.partition.clone();
                 if code == Code::AutoOffsetReset {

@@ -41,12 +41,9 @@ impl Slot {
     }
 }
 
-/// The index of a partition's slot; `hint` is where the last one was, for records come in runs.
-pub(super) fn find(slots: &[Slot], topic: &str, partition: i32, hint: usize) -> Option<usize> {
+/// The index of a partition's slot.
+pub(super) fn find(slots: &[Slot], topic: &str, partition: i32) -> Option<usize> {
     let is_it = |slot: &Slot| slot.partition.partition == partition && &*slot.partition.topic == topic;
-    if slots.get(hint).is_some_and(is_it) {
-        return Some(hint);
-    }
     slots.iter().position(is_it)
 }
 
@@ -68,8 +65,8 @@ mod tests {
     fn finds_by_topic_and_partition() {
         let slots = [("a", 0), ("b", 0), ("a", 1)]
             .map(|(t, p)| Slot::new(TopicPartition::new(t, p), Start::Beginning));
-        assert_eq!(find(&slots, "b", 0, 0), Some(1));
-        assert_eq!(find(&slots, "a", 1, 2), Some(2));
-        assert_eq!(find(&slots, "b", 1, 7), None);
+        assert_eq!(find(&slots, "b", 0), Some(1));
+        assert_eq!(find(&slots, "a", 1), Some(2));
+        assert_eq!(find(&slots, "b", 1), None);
     }
 }

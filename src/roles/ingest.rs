@@ -288,13 +288,12 @@ impl Ingest {
 
     fn read(&mut self, reader: &mut GroupReader, wait: Duration) -> Result<(), RoleError> {
         let now_us = wall_clock_us();
-        // Records come in runs of one topic.
-        let mut last = (String::new(), None);
+        let mut source = None;
         reader.read(wait, BATCH, |record| {
-            if last.0 != record.topic {
-                last = (record.topic.to_owned(), self.sources.get(record.topic).copied());
+            if !record.goes_on {
+                source = self.sources.get(record.topic).copied();
             }
-            if let Some(source) = last.1 {
+            if let Some(source) = source {
                 self.record(source, &record, now_us);
             }
         })?;
