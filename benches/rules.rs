@@ -134,7 +134,7 @@ fn main() {
             event.set_number(status, 200);
             event.set_number(duration, if draw % 97 == 0 { 500_000 + (draw % 499) as i64 } else { 20_000 });
             let position = Position { partition: 0, offset, timestamp_us: at_us };
-            fold.event((0, 0), position, at_us, &event).unwrap();
+            fold.event((0, 0), position, at_us, &mut event).unwrap();
             offset += 1;
         }
         let flush = fold.flush(true);

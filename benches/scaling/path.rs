@@ -143,13 +143,13 @@ impl Path {
 
     fn fold_event(&mut self, at_us: i64) {
         let position = Position { partition: 0, offset: self.next, timestamp_us: at_us };
-        self.fold.event((0, 0), position, at_us, &self.event).unwrap();
+        self.fold.event((0, 0), position, at_us, &mut self.event).unwrap();
         self.next += 1;
         self.newest_us = self.newest_us.max(at_us);
     }
 
     /// Deltas that wait for the next flush, and events in them.
-    pub fn pending(&self) -> (usize, u64) {
+    pub fn pending(&mut self) -> (usize, u64) {
         self.fold.pending()
     }
 

@@ -134,7 +134,8 @@ impl Ingest {
                 self.start_over(&mut reader)?;
                 continue;
             }
-            self.read(&mut reader, pace.wait(self.pending(), Instant::now()))?;
+            let wait = pace.wait(self.pending(), Instant::now());
+            self.read(&mut reader, wait)?;
             let every_clock = observed.elapsed() >= intervals.clock;
             if every_clock {
                 observed = Instant::now();
@@ -327,7 +328,7 @@ impl Ingest {
             Ok(()) => {
                 let timestamp_us = record.timestamp_ms.map_or(now_us, |ms| ms.saturating_mul(MILLI_US));
                 let position = Position { partition: record.partition, offset: record.offset, timestamp_us };
-                self.fold.event(id, position, now_us, &self.event)
+                self.fold.event(id, position, now_us, &mut self.event)
             }
             Err(invalid) => {
                 self.fold.reject(id, record.offset, now_us);
@@ -387,11 +388,11 @@ impl Ingest {
         }
     }
 
-    fn is_full(&self) -> bool {
+    fn is_full(&mut self) -> bool {
         self.fold.pending().0 >= self.context.settings.limits.deltas || self.dead_letters.is_full()
     }
 
-    fn pending(&self) -> Pending {
+    fn pending(&mut self) -> Pending {
         let (deltas, events) = self.fold.pending();
         Pending {
             deltas: deltas as u64,

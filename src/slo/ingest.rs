@@ -77,7 +77,7 @@ impl Ingest {
         match decoded {
             Ok(()) => {
                 let position = Position { partition, offset, timestamp_us };
-                self.fold.event(id, position, arrival_us, &self.event).map(|_| ())
+                self.fold.event(id, position, arrival_us, &mut self.event).map(|_| ())
             }
             Err(invalid) => {
                 self.fold.reject(id, offset, arrival_us);

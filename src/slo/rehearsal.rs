@@ -92,7 +92,7 @@ impl<'a> Rehearsal<'a> {
         let offset = self.stage.next(id);
         let position = Position { partition: series.partition, offset, timestamp_us: now_us };
         self.rehearsed.events += 1;
-        if let Err(invalid) = self.stage.event(id, position, now_us, &made) {
+        if let Err(invalid) = self.stage.event(id, position, now_us, &mut made) {
             *self.rehearsed.refused.entry(invalid.reason.name()).or_default() += 1;
         }
     }

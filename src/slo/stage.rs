@@ -52,7 +52,7 @@ impl Stage {
         id: PartitionId,
         position: Position,
         now_us: i64,
-        event: &Event,
+        event: &mut Event,
     ) -> Result<(), Invalid> {
         self.fold.event(id, position, now_us, event).map(|_| ())
     }

@@ -107,7 +107,7 @@ impl World {
         let position = Position { partition: 0, offset: *next, timestamp_us: at_us };
         *next += 1;
         let now_us = (START_S + self.now_s.max(at_s)) * SECOND_US + SECOND_US;
-        self.fold.event(id, position, now_us, &event).unwrap();
+        self.fold.event(id, position, now_us, &mut event).unwrap();
     }
 
     /// The second is over: everything is flushed, and the broker says that nothing more is there.
@@ -124,7 +124,7 @@ impl World {
         self.flush(false, (START_S + self.now_s) * SECOND_US + SECOND_US / 2);
     }
 
-    pub fn has_grown(&self) -> bool {
+    pub fn has_grown(&mut self) -> bool {
         self.fold.has_grown()
     }
 

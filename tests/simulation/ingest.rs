@@ -168,7 +168,7 @@ impl Ingest {
             let position = Position { partition, offset, timestamp_us: sent.at_us };
             let folded = match self.decoder.decode(Some(&sent.payload), &mut self.event) {
                 Ok(()) => {
-                    self.fold.event((0, partition), position, turn.wall_us.max(sent.at_us), &self.event)
+                    self.fold.event((0, partition), position, turn.wall_us.max(sent.at_us), &mut self.event)
                 }
                 Err(invalid) => {
                     self.fold.reject((0, partition), offset, turn.wall_us);
@@ -177,7 +177,8 @@ impl Ingest {
             };
             match folded {
                 Ok(folded) if folded.late && turn.outside.bug == Some(Bug::LateTwice) => {
-                    let _ = self.fold.event((0, partition), position, turn.wall_us, &self.event);
+                    let _ = self.decoder.decode(Some(&sent.payload), &mut self.event);
+                    let _ = self.fold.event((0, partition), position, turn.wall_us, &mut self.event);
                 }
                 Ok(_) => {}
                 Err(Invalid { reason, .. }) => self.letters.push((partition, offset, reason.name())),

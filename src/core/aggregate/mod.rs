@@ -20,7 +20,7 @@ pub use ohlc::Ohlc;
 pub use peak::{PeakCount, PeakDistinct};
 
 /// Where and when a record stood in its topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     pub partition: i32,
     pub offset: i64,

@@ -1,16 +1,19 @@
 //! Tests of fields: each is made once an event, however many rules and columns ask for it.
 
-use crate::core::event::Event;
+use super::gathered::Seen;
 use crate::core::expr::{Atom, Condition};
 use crate::core::plan::ATOMS_MAX;
 use crate::core::tally::CellSet;
 
-/// The distinct atoms of a source, and what the event at hand makes of them.
+/// The distinct atoms of a source, and what the events at hand make of them: one bit for each, the first the lowest.
 #[derive(Default)]
 pub(super) struct Atoms {
     all: Vec<Atom>,
-    truths: Vec<bool>,
+    truths: Vec<u64>,
 }
+
+/// So many events are looked at at once, at most.
+pub(super) const AT_ONCE: usize = u64::BITS as usize;
 
 /// Some atoms of a source, by their places there.
 pub(super) struct Selection(Vec<usize>);
@@ -28,7 +31,7 @@ impl Atoms {
         let place = |atom: &Atom| {
             self.all.iter().position(|known| known == atom).unwrap_or_else(|| {
                 self.all.push(atom.clone());
-                self.truths.push(false);
+                self.truths.push(0);
                 self.all.len() - 1
             })
         };
@@ -51,23 +54,27 @@ impl Atoms {
         Test::Cells(selection, CellSet::of(atoms.len(), holds))
     }
 
-    pub fn look(&mut self, event: &Event, age_us: i64) {
-        for (truth, atom) in self.truths.iter_mut().zip(&self.all) {
-            *truth = atom.holds(event, age_us);
+    /// Looks at [`AT_ONCE`] events or fewer.
+    pub fn look(&mut self, seen: &[Seen]) {
+        for (truths, atom) in self.truths.iter_mut().zip(&self.all) {
+            let bit = |(nth, seen): (usize, &Seen)| u64::from(atom.holds(&seen.event, seen.age_us)) << nth;
+            *truths = seen.iter().enumerate().map(bit).fold(0, |all, bit| all | bit);
         }
     }
 
-    /// The cell of the event last looked at: bit i is the truth of the selection's atom i.
-    pub fn cell(&self, selection: &Selection) -> u16 {
-        let bit = |(i, &at): (usize, &usize)| u16::from(self.truths[at]) << i;
+    /// The cell of the nth event last looked at: bit i is the truth of the selection's atom i.
+    pub fn cell(&self, selection: &Selection, nth: usize) -> u16 {
+        let bit = |(i, &at): (usize, &usize)| ((self.truths[at] >> nth & 1) as u16) << i;
         selection.0.iter().enumerate().map(bit).fold(0, |cell, bit| cell | bit)
     }
 
-    pub fn holds(&self, test: &Test) -> bool {
+    pub fn holds(&self, test: &Test, nth: usize) -> bool {
+        let is_true = |at: usize| self.truths[at] >> nth & 1 == 1;
         match test {
-            Test::Cells(selection, cells) => cells.has(self.cell(selection)),
-            Test::Long(selection, condition) => condition
-                .evaluate(&|atom| selection.0.iter().any(|&at| self.truths[at] && self.all[at] == *atom)),
+            Test::Cells(selection, cells) => cells.has(self.cell(selection, nth)),
+            Test::Long(selection, condition) => {
+                condition.evaluate(&|atom| selection.0.iter().any(|&at| is_true(at) && self.all[at] == *atom))
+            }
         }
     }
 }
@@ -75,6 +82,7 @@ impl Atoms {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::event::Event;
     use crate::core::expr::Comparison;
 
     fn above(constant: i64) -> Condition {
@@ -93,13 +101,17 @@ mod tests {
         let tests = conditions.each_ref().map(|condition| atoms.test(condition));
         assert!(matches!(tests[5], Test::Long(..)));
         assert_eq!(atoms.all.len(), 41, "each once");
-        let mut event = Event::default();
-        for number in -1..45 {
+        let seen = |number: i64| {
+            let mut event = Event::default();
             event.clear(1);
             event.set_number(0, number);
-            atoms.look(&event, 0);
-            for (test, condition) in tests.iter().zip(&conditions) {
-                assert_eq!(atoms.holds(test), condition.holds(&event, 0), "{condition:?} of {number}");
+            Seen { event, ..Seen::default() }
+        };
+        let seen: Vec<Seen> = (-1..AT_ONCE as i64 - 1).map(seen).collect();
+        atoms.look(&seen);
+        for (test, condition) in tests.iter().zip(&conditions) {
+            for (nth, seen) in seen.iter().enumerate() {
+                assert_eq!(atoms.holds(test, nth), condition.holds(&seen.event, 0), "{condition:?} of {nth}");
             }
         }
     }

@@ -15,8 +15,9 @@ use crate::core::tally::add_cell;
 use crate::core::time::second_of;
 
 /// One event, as all that it is folded into sees it.
-pub(super) struct Seen<'a> {
-    pub event: &'a Event,
+#[derive(Default)]
+pub(super) struct Seen {
+    pub event: Event,
     pub at_us: i64,
     pub age_us: i64,
     pub position: Position,
@@ -63,11 +64,16 @@ impl Hour {
         Hour { events: 0, late: 0, gathered }
     }
 
-    pub fn add(&mut self, columns: &[Column], atoms: &Atoms, seen: &Seen) {
+    pub fn count(&mut self, seen: &Seen) {
         self.events += 1;
         self.late += u64::from(seen.late);
-        for (gathered, column) in self.gathered.iter_mut().zip(columns) {
-            gathered.add(column, atoms, seen);
+    }
+
+    /// Adds an event to the column at a place among those that take events; the source's atoms have looked at it as their
+    /// nth.
+    pub fn add(&mut self, at: usize, column: &Column, atoms: &Atoms, (nth, seen): (usize, &Seen)) {
+        if let Some(gathered) = self.gathered.get_mut(at) {
+            gathered.add(column, atoms, (nth, seen));
         }
     }
 
@@ -153,12 +159,11 @@ impl Gathered {
         }
     }
 
-    /// Adds one event; the source's atoms have looked at it.
-    fn add(&mut self, column: &Column, atoms: &Atoms, seen: &Seen) {
-        let Seen { event, at_us, age_us, position, .. } = *seen;
+    fn add(&mut self, column: &Column, atoms: &Atoms, (nth, seen): (usize, &Seen)) {
+        let Seen { ref event, at_us, age_us, position, .. } = *seen;
         match (self, &column.aggregate) {
             (Gathered::Count(count), Aggregate::Count(_)) => {
-                *count += u64::from(column.test.as_ref().is_some_and(|test| atoms.holds(test)));
+                *count += u64::from(column.test.as_ref().is_some_and(|test| atoms.holds(test, nth)));
             }
             (Gathered::Sum(sum), Aggregate::Sum(slot)) => {
                 *sum += i128::from(event.number(*slot).unwrap_or(0));

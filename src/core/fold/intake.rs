@@ -1,19 +1,28 @@
 //! What the events of one source are folded into: rows of hourly tables, and cells that rules read.
 
-use super::atoms::{Atoms, Selection, Test};
+use super::atoms::{AT_ONCE, Atoms, Selection, Test};
 use super::derived::Derived;
 use super::gathered::{Column, Counted, Hour, Seen};
 use super::panes::Panes;
+use super::partition::Partitions;
 use super::series::{Grouping, Member, Series};
+use crate::core::event::Event;
 use crate::core::partial::{Delta, DeltaBody};
 use crate::core::plan::{Body, Plan, Projection};
 use crate::core::source::Aggregate;
 use crate::core::time::{HOUR_US, floor_to, second_of};
 
 pub(super) struct Intake {
+    source: u16,
+    /// Events that wait until there are [`AT_ONCE`] of them, of the first `waiting`.
+    seen: Vec<Seen>,
+    waiting: usize,
     /// Each looked at once an event.
     atoms: Atoms,
     series: Series,
+    /// Of each event where its groups are, and its pane in the projection at hand.
+    found: Vec<usize>,
+    places: Vec<usize>,
     projections: Vec<Into>,
 }
 
@@ -56,30 +65,69 @@ impl Intake {
             projections.push(into);
             groupings.push(Grouping { by: projection.by.clone(), spread: projection.spread, shards });
         }
-        Intake { atoms, series: Series::new(groupings), projections }
+        Intake {
+            source: source as u16,
+            seen: Vec::new(),
+            waiting: 0,
+            atoms,
+            series: Series::new(groupings),
+            found: Vec::new(),
+            places: Vec::new(),
+            projections,
+        }
     }
 
-    /// Folds an event, and counts it in `shard_events` for each hourly table that gets it. Whether it may cross a line
-    /// that only grows.
-    pub fn take(&mut self, plan: &Plan, seen: &Seen, shard_events: &mut [u64]) -> bool {
-        let Intake { atoms, series, projections } = self;
-        atoms.look(seen.event, seen.age_us);
+    /// Takes an event over, and leaves one of no use in its place. True: as many wait as are folded at once.
+    pub fn take(&mut self, event: &mut Event, what: Seen) -> bool {
+        if self.seen.len() == self.waiting {
+            self.seen.push(Seen::default());
+        }
+        let seen = &mut self.seen[self.waiting];
+        std::mem::swap(&mut seen.event, event);
+        *seen = Seen { event: std::mem::take(&mut seen.event), ..what };
+        self.waiting += 1;
+        self.waiting == AT_ONCE
+    }
+
+    /// Folds the events that wait, and counts each in its partition for every hourly table that gets it. Whether one may
+    /// cross a line that only grows.
+    ///
+    /// All of them go into one column or one projection before the next: the processor then guesses right what comes,
+    /// and looks for the memory of several at a time.
+    pub fn fold(&mut self, plan: &Plan, partitions: &mut Partitions) -> bool {
+        let Intake { source, seen, waiting, atoms, series, found, places, projections } = self;
+        let seen = &seen[..std::mem::take(waiting)];
+        atoms.look(seen);
+        series.find(seen, found);
         let mut has_grown = false;
-        for (into, &Member { group, shard }) in projections.iter_mut().zip(series.of(seen.event)) {
+        for (place, into) in projections.iter_mut().enumerate() {
+            let members = found.iter().map(|&found| series.member(found, place));
+            places.clear();
             match into {
                 Into::Hour { columns, panes, .. } => {
-                    let hour = panes.at(group, floor_to(seen.at_us, HOUR_US), || Hour::empty(columns));
-                    hour.add(columns, atoms, seen);
-                    if let Some(events) = shard_events.get_mut(shard as usize) {
-                        *events += 1;
+                    for (seen, Member { group, shard }) in seen.iter().zip(members) {
+                        let hour = floor_to(seen.at_us, HOUR_US);
+                        places.push(panes.place(group, hour, || Hour::empty(columns)));
+                        partitions.count((*source, seen.position.partition), shard);
+                    }
+                    seen.iter().zip(&*places).for_each(|(seen, &at)| panes.body(at).count(seen));
+                    for (at, column) in columns.iter().enumerate() {
+                        for (seen, &place) in seen.iter().enumerate().zip(&*places) {
+                            panes.body(place).add(at, column, atoms, seen);
+                        }
                     }
                 }
                 Into::Cells { at, atoms: selected, filters, panes } => {
                     let Body::Cells(cells) = &plan.projections[*at].body else { continue };
-                    let cell = atoms.cell(selected);
-                    let counted = panes.at(group, second_of(seen.at_us), || Counted::empty(cells));
-                    counted.add(cells, cell, seen, |value| atoms.holds(&filters[value]));
-                    has_grown |= cells.growing.has(cell);
+                    for (seen, Member { group, .. }) in seen.iter().zip(members) {
+                        places.push(panes.place(group, second_of(seen.at_us), || Counted::empty(cells)));
+                    }
+                    for ((nth, seen), &place) in seen.iter().enumerate().zip(&*places) {
+                        let cell = atoms.cell(selected, nth);
+                        let shows = |value: usize| atoms.holds(&filters[value], nth);
+                        panes.body(place).add(cells, cell, seen, shows);
+                        has_grown |= cells.growing.has(cell);
+                    }
                 }
             }
         }
@@ -97,6 +145,7 @@ impl Intake {
 
     /// Forgets all that waits.
     pub fn clear(&mut self) {
+        self.waiting = 0;
         for into in &mut self.projections {
             match into {
                 Into::Hour { panes, .. } => drop(panes.drain()),
@@ -105,7 +154,7 @@ impl Intake {
         }
     }
 
-    /// Hands out all that waits, each with its shard.
+    /// Hands out all that was folded, each with its shard.
     pub fn flush(&mut self, plan: &Plan, told: &mut Vec<(u32, Delta)>) {
         let Intake { series, projections, .. } = self;
         for (place, into) in projections.iter_mut().enumerate() {

@@ -105,13 +105,14 @@ impl Fold {
         self.partitions.get(id).is_some_and(|partition| partition.next <= offset)
     }
 
-    /// Folds one event that is [wanted](Fold::wants). Its slots are of the source `id.0`; `now_us` is the wall clock.
+    /// Folds one event that is [wanted](Fold::wants), and keeps it: `event` holds nothing of use afterwards, if it counts.
+    /// Its slots are of the source `id.0`; `now_us` is the wall clock.
     pub fn event(
         &mut self,
         id: PartitionId,
         position: Position,
         now_us: i64,
-        event: &Event,
+        event: &mut Event,
     ) -> Result<Folded, Invalid> {
         let Fold { plan, partitions, intakes, .. } = self;
         let source = &plan.rules.sources[usize::from(id.0)];
@@ -134,8 +135,11 @@ impl Fold {
         partition.max_event_us = partition.max_event_us.max(Some(at_us));
         partition.min_event_us = Some(partition.min_event_us.map_or(at_us, |min_us| min_us.min(at_us)));
         let age_us = age_us(position.timestamp_us, at_us);
-        let seen = Seen { event, at_us, age_us, position, late: folded.late };
-        self.grown |= intakes[usize::from(id.0)].take(plan, &seen, &mut partition.shard_events);
+        let seen = Seen { event: Event::default(), at_us, age_us, position, late: folded.late };
+        let intake = &mut intakes[usize::from(id.0)];
+        if intake.take(event, seen) {
+            self.grown |= intake.fold(plan, partitions);
+        }
         self.events += 1;
         Ok(folded)
     }
@@ -179,13 +183,23 @@ impl Fold {
         }
     }
 
+    /// Folds the events that wait to be folded with others.
+    fn settle(&mut self) {
+        let Fold { plan, partitions, intakes, .. } = self;
+        for intake in intakes {
+            self.grown |= intake.fold(plan, partitions);
+        }
+    }
+
     /// Deltas that wait for the next flush, and events in them.
-    pub fn pending(&self) -> (usize, u64) {
+    pub fn pending(&mut self) -> (usize, u64) {
+        self.settle();
         (self.intakes.iter().map(Intake::pending).sum(), self.events)
     }
 
     /// Whether an event is pending that may cross a line at once.
-    pub fn has_grown(&self) -> bool {
+    pub fn has_grown(&mut self) -> bool {
+        self.settle();
         self.grown
     }
 
@@ -210,6 +224,7 @@ impl Fold {
 
     /// Hands out all that is pending. `every_clock` also writes the clocks that did not change.
     pub fn flush(&mut self, every_clock: bool) -> Flush {
+        self.settle();
         let mut deltas: Vec<Vec<Delta>> = vec![Vec::new(); self.shards as usize];
         let mut told: Vec<(u32, Delta)> = Vec::new();
         self.intakes.iter_mut().for_each(|intake| intake.flush(&self.plan, &mut told));

@@ -26,13 +26,17 @@ impl<B> Default for Panes<B> {
 }
 
 impl<B> Panes<B> {
-    /// The pane of a group that begins at `start`.
-    pub fn at(&mut self, group: u32, start: i64, empty: impl FnOnce() -> B) -> &mut B {
-        let at = match self.recent.get(group as usize) {
+    /// Where the pane of a group is that begins at `start`.
+    pub fn place(&mut self, group: u32, start: i64, empty: impl FnOnce() -> B) -> usize {
+        match self.recent.get(group as usize) {
             Some(&Some((recent, at))) if recent == start => at,
             Some(_) | None => self.find(group, start, empty),
-        };
-        &mut self.waiting[at].body
+        }
+    }
+
+    /// What is gathered at a place.
+    pub fn body(&mut self, place: usize) -> &mut B {
+        &mut self.waiting[place].body
     }
 
     fn find(&mut self, group: u32, start: i64, empty: impl FnOnce() -> B) -> usize {

@@ -124,6 +124,15 @@ impl Partitions {
         Some(&mut self.all[self.last].1)
     }
 
+    /// Counts an event of a partition that a shard gets.
+    pub fn count(&mut self, id: PartitionId, shard: u32) {
+        if let Some(events) =
+            self.get_mut(id).and_then(|partition| partition.shard_events.get_mut(shard as usize))
+        {
+            *events += 1;
+        }
+    }
+
     pub fn ids(&self) -> impl Iterator<Item = PartitionId> {
         self.all.iter().map(|(id, _)| *id)
     }

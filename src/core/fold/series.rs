@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use foldhash::quality::RandomState;
 
+use super::gathered::Seen;
 use crate::core::event::Event;
 use crate::core::key::{Key, pack};
 use crate::core::source::Slot;
@@ -65,23 +66,32 @@ impl Series {
         Series { slots, groups, known: HashMap::default(), members: Vec::new(), packed: Vec::new() }
     }
 
-    /// The event's group in each projection.
-    pub fn of(&mut self, event: &Event) -> &[Member] {
-        self.packed.clear();
-        pack(event, &self.slots, &mut self.packed);
-        let start = match self.known.get(self.packed.as_slice()) {
-            Some(&start) => start,
-            None => self.enter(event),
-        };
-        &self.members[start..start + self.groups.len()]
-    }
-
-    fn enter(&mut self, event: &Event) -> usize {
+    /// Finds the groups of some events, in `found` for each where its [members](Series::member) are.
+    pub fn find(&mut self, seen: &[Seen], found: &mut Vec<usize>) {
         // A flush bounds groups, for each has a delta in it; series are what combinations of them there are.
         if self.known.len() >= SERIES_MAX {
             self.known.clear();
             self.members.clear();
         }
+        found.clear();
+        found.extend(seen.iter().map(|seen| self.place(&seen.event)));
+    }
+
+    /// An event's group in a projection, by its place among the source's.
+    pub fn member(&self, found: usize, projection: usize) -> Member {
+        self.members[found + projection]
+    }
+
+    fn place(&mut self, event: &Event) -> usize {
+        self.packed.clear();
+        pack(event, &self.slots, &mut self.packed);
+        match self.known.get(self.packed.as_slice()) {
+            Some(&start) => start,
+            None => self.enter(event),
+        }
+    }
+
+    fn enter(&mut self, event: &Event) -> usize {
         let start = self.members.len();
         self.known.insert(self.packed.as_slice().into(), start);
         for groups in &mut self.groups {
@@ -147,12 +157,12 @@ impl Groups {
 mod tests {
     use super::*;
 
-    fn event(first: &str, second: usize) -> Event {
+    fn seen(first: &str, second: usize) -> Seen {
         let mut event = Event::default();
         event.clear(2);
         event.set_text(0, first);
         event.set_text(1, &second.to_string());
-        event
+        Seen { event, ..Seen::default() }
     }
 
     #[test]
@@ -162,7 +172,9 @@ mod tests {
         for time in 0..2 {
             for number in 0..=SERIES_MAX {
                 let name = if number % 2 == 0 { "even" } else { "odd" };
-                let members = series.of(&event(name, number)).to_vec();
+                let mut found = Vec::new();
+                series.find(&[seen(name, number)], &mut found);
+                let members = [0, 1, 2].map(|projection| series.member(found[0], projection));
                 let keys: Vec<&Key> = members
                     .iter()
                     .enumerate()
@@ -175,7 +187,7 @@ mod tests {
                 ];
                 assert_eq!(keys, expected.iter().collect::<Vec<_>>());
                 let shards = expected.map(|key| Key::shard(key.packed(), 7, 12));
-                assert_eq!(members.iter().map(|member| member.shard).collect::<Vec<_>>(), shards);
+                assert_eq!(members.map(|member| member.shard), shards);
                 assert!(series.known.len() <= SERIES_MAX && series.members.len() <= 3 * SERIES_MAX);
             }
             assert_eq!(series.ranks(1), [1, 0], "a key's length comes first");
@@ -185,7 +197,7 @@ mod tests {
             series.forget_if_many();
             assert_eq!(counts(&series), [0; 3]);
         }
-        series.of(&event("even", 0));
+        series.find(&[seen("even", 0)], &mut Vec::new());
         series.forget_if_many();
         assert_eq!(series.known.len(), 1, "few are kept");
     }

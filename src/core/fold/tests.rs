@@ -48,16 +48,20 @@ fn fold<'a>(aggregates: &[Aggregate], samples: impl Iterator<Item = &'a Sample>)
     let column = |(at, aggregate): (usize, &Aggregate)| Column::new(at, aggregate, &mut atoms);
     let columns: Vec<Column> = aggregates.iter().enumerate().map(column).collect();
     let mut hour = Hour::empty(&columns);
-    let mut event = Event::default();
     for sample in samples {
+        let mut event = Event::default();
         event.clear(3);
         sample.number.into_iter().for_each(|number| event.set_number(NUMBER, number));
         sample.factor.into_iter().for_each(|factor| event.set_number(FACTOR, factor));
         sample.text.into_iter().for_each(|text| event.set_text(TEXT, &format!("value-{text}")));
         let (at_us, position) = (sample.at_us, sample.position);
-        let age_us = age_us(position.timestamp_us, at_us);
-        atoms.look(&event, age_us);
-        hour.add(&columns, &atoms, &Seen { event: &event, at_us, age_us, position, late: false });
+        let seen =
+            [Seen { event, at_us, age_us: age_us(position.timestamp_us, at_us), position, late: false }];
+        atoms.look(&seen);
+        hour.count(&seen[0]);
+        for (at, column) in columns.iter().enumerate() {
+            hour.add(at, column, &atoms, (0, &seen[0]));
+        }
     }
     hour.settle(&columns, &aggregates.iter().collect::<Vec<_>>()).measures
 }
