@@ -89,11 +89,19 @@ impl SourceMetrics {
     }
 }
 
-/// How far one worker is behind on its partitions of one source. Set both to 0 when the partitions go elsewhere.
+/// How far one worker is behind on its partitions of one source.
 #[derive(Clone, Debug)]
 pub struct LagMetrics {
     pub messages: Gauge,
     pub seconds: SecondsGauge,
+}
+
+impl LagMetrics {
+    /// The partitions go elsewhere.
+    pub fn clear(&self) {
+        self.messages.set(0);
+        self.seconds.set(0.0);
+    }
 }
 
 /// What the store counts.

@@ -63,7 +63,7 @@ struct Ingest {
     spec_written: bool,
     /// Messages not yet read when the broker was last asked.
     lag: u64,
-    /// Messages read since then, and in the time before.
+    /// Messages read since then, and in the time before; so many more are no backlog.
     counted: u64,
     usual: u64,
     trails: Trails,
@@ -136,23 +136,23 @@ impl Ingest {
             }
             let wait = pace.wait(self.pending(), Instant::now());
             self.read(&mut reader, wait)?;
-            let every_clock = observed.elapsed() >= intervals.clock;
-            if every_clock {
-                observed = Instant::now();
-                self.observe(&reader)?;
-                self.tell_lags();
-            }
             let now = Instant::now();
-            if every_clock || self.is_full() || pace.is_due(self.pending(), now) {
+            let (pending, since_observed) = (self.pending(), now - observed);
+            // What waits is flushed soon anyway, and takes the clocks along.
+            let is_silent = pending.events == 0 && since_observed >= intervals.clock;
+            if is_silent || self.is_full() || pace.is_due(pending, now) {
+                let every_clock = since_observed >= intervals.clock * 4 / 5;
+                if every_clock {
+                    observed = now;
+                    self.observe(&reader)?;
+                    self.tell_lags();
+                }
                 pace.flushed(now);
                 self.flush(&mut reader, every_clock)?;
             }
         }
         self.flush(&mut reader, true)?;
-        for lag in &self.lags {
-            lag.messages.set(0);
-            lag.seconds.set(0.0);
-        }
+        self.lags.iter().for_each(LagMetrics::clear);
         Ok(())
     }
 
@@ -398,8 +398,8 @@ impl Ingest {
             deltas: deltas as u64,
             events,
             has_grown: self.fold.has_grown(),
+            has_passed: self.fold.has_passed(),
             has_turned: self.fold.has_turned(),
-            // What came in since the broker was last asked is no backlog, nor are few.
             is_behind: self.lag > self.usual.max(FEW),
         }
     }
@@ -451,8 +451,8 @@ impl Ingest {
         records: &[(i32, Vec<u8>)],
         offsets: &[FoldedOffset],
     ) -> Result<(), CommitError> {
-        let settings = Arc::clone(&self.context.settings);
-        let partials = settings.topics.full_name(&settings.topics.partials);
+        let topics = &self.context.settings.topics;
+        let partials = topics.full_name(&topics.partials);
         self.writer.begin()?;
         for (shard, record) in records {
             self.writer.send(WriterRecord {

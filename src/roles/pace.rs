@@ -13,7 +13,7 @@ pub struct Pace {
     flush: Duration,
     flush_max: Duration,
     flushed: Instant,
-    /// Since when a second has been over of which the shards have not heard.
+    /// Since when a second has been over in some partition of which the shards have not heard.
     turned: Option<Instant>,
 }
 
@@ -23,6 +23,8 @@ pub struct Pending {
     pub deltas: u64,
     pub events: u64,
     pub has_grown: bool,
+    /// A second is over in all partitions, or in some.
+    pub has_passed: bool,
     pub has_turned: bool,
     /// More is waiting on the broker than usual.
     pub is_behind: bool,
@@ -60,11 +62,11 @@ impl Pace {
             let is_thin = pending.events < EVENTS_PER_DELTA * pending.deltas;
             return if is_thin { self.flushed + self.flush_max } else { soonest };
         }
-        if pending.has_grown {
+        if pending.has_grown || pending.has_passed {
             return soonest;
         }
-        // Other partitions are about to end the second too.
-        let turned = self.turned.map(|turned| turned + self.flush);
+        // The others are about to end it too, but for those that seldom have an event.
+        let turned = self.turned.map(|turned| turned + 2 * self.flush);
         turned.unwrap_or(self.flushed + self.flush_max).max(soonest)
     }
 }
@@ -75,8 +77,14 @@ mod tests {
 
     const FLUSH: Duration = Duration::from_millis(50);
     const FLUSH_MAX: Duration = Duration::from_secs(1);
-    const NOTHING: Pending =
-        Pending { deltas: 10, events: 1_000, has_grown: false, has_turned: false, is_behind: false };
+    const NOTHING: Pending = Pending {
+        deltas: 10,
+        events: 1_000,
+        has_grown: false,
+        has_passed: false,
+        has_turned: false,
+        is_behind: false,
+    };
 
     /// Milliseconds after the last flush at which `pending`, seen at `seen_ms`, is flushed.
     fn due_ms(pending: Pending, seen_ms: u64) -> u64 {
@@ -98,14 +106,21 @@ mod tests {
     }
 
     #[test]
+    fn a_second_that_is_over_everywhere_goes_at_once_too() {
+        let passed = Pending { has_passed: true, has_turned: true, ..NOTHING };
+        assert_eq!((due_ms(passed, 10), due_ms(passed, 300)), (50, 300));
+    }
+
+    #[test]
     fn a_second_that_is_over_waits_for_the_other_partitions() {
         let turned = Pending { has_turned: true, ..NOTHING };
-        assert_eq!((due_ms(turned, 0), due_ms(turned, 300)), (50, 350));
+        assert_eq!((due_ms(turned, 0), due_ms(turned, 300)), (100, 400));
     }
 
     #[test]
     fn under_lag_a_flush_waits_for_full_deltas() {
-        let behind = Pending { is_behind: true, has_turned: true, has_grown: true, ..NOTHING };
+        let behind =
+            Pending { is_behind: true, has_turned: true, has_passed: true, has_grown: true, ..NOTHING };
         assert_eq!((due_ms(behind, 0), due_ms(Pending { events: 79, ..behind }, 0)), (50, 1_000));
     }
 
@@ -116,10 +131,10 @@ mod tests {
         let at = |ms| began + Duration::from_millis(ms);
         assert_eq!(pace.wait(NOTHING, at(0)), FLUSH, "groups and clocks are looked at meanwhile");
         assert!(!pace.is_due(Pending { has_turned: true, ..NOTHING }, at(60)));
-        assert!(pace.is_due(NOTHING, at(110)), "the second stays over");
-        pace.flushed(at(110));
-        assert!(!pace.is_due(NOTHING, at(1_109)));
-        assert!(pace.is_due(NOTHING, at(1_110)));
-        assert_eq!(pace.wait(NOTHING, at(1_110)), SHORTEST_WAIT, "it must not spin");
+        assert!(pace.is_due(NOTHING, at(160)), "the second stays over");
+        pace.flushed(at(160));
+        assert!(!pace.is_due(NOTHING, at(1_159)));
+        assert!(pace.is_due(NOTHING, at(1_160)));
+        assert_eq!(pace.wait(NOTHING, at(1_160)), SHORTEST_WAIT, "it must not spin");
     }
 }

@@ -41,6 +41,8 @@ pub struct Fold {
     events: u64,
     grown: bool,
     turned: bool,
+    /// The second that all partitions had reached at the last flush.
+    told: Option<i64>,
     /// How far watched groups are behind: projection, second and samples.
     lags: Vec<(u16, i64, Vec<LagSample>)>,
 }
@@ -81,6 +83,7 @@ impl Fold {
             events: 0,
             grown: false,
             turned: false,
+            told: None,
             lags: Vec::new(),
         }
     }
@@ -95,7 +98,7 @@ impl Fold {
         self.partitions.clear();
         self.intakes.iter_mut().for_each(Intake::clear);
         self.events = 0;
-        (self.grown, self.turned) = (false, false);
+        (self.grown, self.turned, self.told) = (false, false, None);
         self.lags.clear();
     }
 
@@ -203,8 +206,13 @@ impl Fold {
         self.grown
     }
 
-    /// Whether an event is pending that was the first of its second in a partition: the second before may be over, and
-    /// is judged as soon as the shards hear of it.
+    /// Whether all partitions that are awake have passed a second of which the shards have not heard: they judge it as soon
+    /// as they do.
+    pub fn has_passed(&self) -> bool {
+        self.partitions.front_second() > self.told
+    }
+
+    /// Whether an event is pending that was the first of its second in a partition: the second before may be over soon.
     pub fn has_turned(&self) -> bool {
         self.turned
     }
@@ -232,7 +240,7 @@ impl Fold {
         self.derived.fill(&self.plan, &mut told);
         told.into_iter().for_each(|(shard, delta)| deltas[shard as usize].push(delta));
         self.events = 0;
-        (self.grown, self.turned) = (false, false);
+        (self.grown, self.turned, self.told) = (false, false, self.partitions.front_second());
         if every_clock {
             self.tell_lags(&mut deltas);
             self.announce_ungrouped(&mut deltas);

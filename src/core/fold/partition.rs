@@ -1,6 +1,7 @@
 //! What a worker knows of the partitions it folds: how far, how late, and what happened since the last clock.
 
 use crate::core::partial::{Clock, Gap};
+use crate::core::time::second_of;
 
 /// A source partition: index of the source in the rules, and the partition's number.
 pub type PartitionId = (u16, i32);
@@ -133,6 +134,13 @@ impl Partitions {
         }
     }
 
+    /// The second that all partitions have reached which are not idle: where their front is. None: one of them has had no
+    /// event, or there is none.
+    pub fn front_second(&self) -> Option<i64> {
+        let awake = self.all.iter().map(|(_, partition)| partition).filter(|partition| !partition.idle);
+        awake.map(|partition| partition.max_event_us.map(second_of)).min().flatten()
+    }
+
     pub fn ids(&self) -> impl Iterator<Item = PartitionId> {
         self.all.iter().map(|(id, _)| *id)
     }
@@ -146,5 +154,26 @@ impl Partitions {
             Some((last, _)) if *last == id => Some(self.last),
             _ => self.all.binary_search_by_key(&id, |(known, _)| *known).ok(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_front_is_where_all_have_been_that_are_awake() {
+        let mut partitions = Partitions::default();
+        assert_eq!(partitions.front_second(), None);
+        for (number, newest_s) in [(0, Some(6)), (1, Some(5)), (2, None)] {
+            let max_event_us = newest_s.map(|second| second * 1_000_000 + 999_999);
+            let assigned = Assigned { partitions: 3, topic: 0, next: 0, max_event_us };
+            partitions.assign((0, number), assigned, 1, 0);
+        }
+        assert_eq!(partitions.front_second(), None, "nobody knows where the third is");
+        partitions.get_mut((0, 2)).unwrap().idle = true;
+        assert_eq!(partitions.front_second(), Some(5));
+        partitions.get_mut((0, 1)).unwrap().idle = true;
+        assert_eq!(partitions.front_second(), Some(6));
     }
 }
