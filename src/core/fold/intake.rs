@@ -97,6 +97,9 @@ impl Intake {
     pub fn fold(&mut self, plan: &Plan, partitions: &mut Partitions) -> bool {
         let Intake { source, seen, waiting, atoms, series, found, places, projections } = self;
         let seen = &seen[..std::mem::take(waiting)];
+        if seen.is_empty() {
+            return false;
+        }
         atoms.look(seen);
         series.find(seen, found);
         let mut has_grown = false;
