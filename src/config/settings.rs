@@ -91,7 +91,7 @@ pub struct Intervals {
     pub flush: Duration,
     /// The longest anything waits for its flush; under lag, also for its deltas to fill.
     pub flush_max: Duration,
-    /// Ingest writes every clock at least this often.
+    /// Ingest writes every clock about this often, and more seldom while events wait.
     pub clock: Duration,
     /// Evaluate commits at least this often; at once when a transition is pending.
     pub commit: Duration,
