@@ -28,13 +28,6 @@ enum Cell {
     },
 }
 
-/// Zeros behind a record's text, so that as many bytes can be looked at at once from any place in it.
-pub const AHEAD: usize = 32;
-const ZEROS: &str = match std::str::from_utf8(&[0; AHEAD]) {
-    Ok(zeros) => zeros,
-    Err(_) => "",
-};
-
 /// Reused for every record, so that decoding one allocates nothing once the buffers have grown.
 #[derive(Clone, Debug, Default)]
 pub struct Event {
@@ -51,16 +44,10 @@ impl Event {
         self.text.clear();
     }
 
-    /// The same, and lends out the text of the next record, with [`AHEAD`] zeros behind it, until it is
-    /// [kept](Event::keep).
-    pub fn begin(&mut self, slots: usize, record: &str) -> String {
+    /// The same, and lends out the buffer for the next record's text until that is [kept](Event::keep).
+    pub fn begin(&mut self, slots: usize) -> String {
         self.clear(slots);
-        let mut text = std::mem::take(&mut self.record);
-        text.clear();
-        text.reserve(record.len() + AHEAD);
-        text.push_str(record);
-        text.push_str(ZEROS);
-        text
+        std::mem::take(&mut self.record)
     }
 
     /// Takes back the text that [`set_part`](Event::set_part) speaks of.

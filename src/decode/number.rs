@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::core::event::AHEAD;
+use super::ahead::AHEAD;
 
 /// What becomes of digits beyond the last one kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -43,8 +43,8 @@ impl Written {
 
 /// Fills `event` from a record. None: the record is out of the ordinary, and `event` holds nothing of use.
 pub(super) fn scan(root: &Object, fields: &[Field], text: &str, event: &mut Event) -> Option<()> {
-    let padded = event.begin(fields.len(), text);
-    let is_right = Scan { record: Ahead::of(&padded), fields, event }.whole(root);
+    let mut padded = event.begin(fields.len());
+    let is_right = Scan { record: Ahead::copy(text, &mut padded), fields, event }.whole(root);
     event.keep(padded);
     is_right
 }

@@ -105,7 +105,6 @@ impl Counts {
         self.total += indices.len() as u64;
         let mut left = indices;
         while let Some(index) = self.form.add_ones(&mut left) {
-            self.form = self.form.widened();
             while !self.form.add(index, 1) {
                 self.form = self.form.widened();
             }
