@@ -71,6 +71,7 @@ fn read_all(connection: &Connection, topics: &[&str], partitions: i32) -> Durati
         client_id: "bench-read".into(),
         topics,
         assignor: Assignor::EagerRange,
+        fetches_directly: false,
         gather: Duration::ZERO,
         session_timeout: Duration::from_secs(10),
     };

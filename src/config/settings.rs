@@ -34,6 +34,8 @@ pub struct KafkaSettings {
     pub connect_timeout: Duration,
     /// Static membership: a restart under the same name takes its partitions back at once.
     pub static_membership: bool,
+    /// Events are fetched past librdkafka's queues, where nothing in `properties` is about how.
+    pub direct_fetch: bool,
 }
 
 /// Names and sizes of Plimsoll's own topics.

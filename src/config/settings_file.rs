@@ -66,6 +66,7 @@ pub fn default_settings(surroundings: &Surroundings) -> Settings {
             properties: BTreeMap::new(),
             connect_timeout: ms(15_000),
             static_membership: true,
+            direct_fetch: true,
         },
         topics: TopicSettings {
             prefix: String::new(),
@@ -110,8 +111,15 @@ pub fn default_settings(surroundings: &Surroundings) -> Settings {
 
 const KEYS: [&str; 9] =
     ["kafka", "topics", "postgres", "http", "limits", "intervals", "cluster", "instance", "workers"];
-const KAFKA_KEYS: [&str; 6] =
-    ["brokers", "application", "properties", "properties_file", "connect_timeout", "static_membership"];
+const KAFKA_KEYS: [&str; 7] = [
+    "brokers",
+    "application",
+    "properties",
+    "properties_file",
+    "connect_timeout",
+    "static_membership",
+    "direct_fetch",
+];
 const POSTGRES_KEYS: [&str; 3] = ["url", "url_file", "schema"];
 
 /// The settings; what is wrong is noted and stays at its default. `root` is the document, if there is one.
@@ -173,6 +181,7 @@ fn kafka(
             duration(SECOND_MS..=10 * MINUTE_MS),
         );
         keys.set("static_membership", &mut kafka.static_membership, diagnostics, boolean);
+        keys.set("direct_fetch", &mut kafka.direct_fetch, diagnostics, boolean);
         if let Some(node) = keys.node("properties") {
             kafka.properties = properties::from_yaml(node, diagnostics);
         }

@@ -16,58 +16,36 @@ use rdkafka_sys as sys;
 use rdkafka_sys::types::{RDKafkaHeaders, RDKafkaMessage, RDKafkaQueue, RDKafkaRespErr, RDKafkaTopic};
 
 use super::KafkaError;
+use super::record::{HeadersIn, Record};
 
 /// The most records one batch asks for; bounds the pointer buffer.
 const BATCH_LIMIT: usize = 100_000;
 
-/// One record, borrowed from the client's fetch buffer for as long as the callback runs.
-pub struct Record<'a> {
-    pub topic: &'a str,
-    pub partition: i32,
-    pub offset: i64,
-    /// Milliseconds since 1970; `None` when the record carries no timestamp.
-    pub timestamp_ms: Option<i64>,
-    pub key: Option<&'a [u8]>,
-    /// `None`: a tombstone.
-    pub payload: Option<&'a [u8]>,
-    /// It is of the same partition as the one handed out before it in the same call.
-    pub goes_on: bool,
-    /// The message the rest points into; `None` for a record made by [`Record::new`].
-    message: Option<NonNull<RDKafkaMessage>>,
+/// A message of a batch, for whoever asks for its headers.
+#[derive(Clone, Copy)]
+pub(super) struct ClientMessage<'a> {
+    message: NonNull<RDKafkaMessage>,
+    _message: PhantomData<&'a RDKafkaMessage>,
 }
 
-impl<'a> Record<'a> {
-    /// A record from memory, without headers and timestamp.
-    pub fn new(
-        topic: &'a str,
-        partition: i32,
-        offset: i64,
-        key: Option<&'a [u8]>,
-        payload: Option<&'a [u8]>,
-    ) -> Record<'a> {
-        Record { topic, partition, offset, timestamp_ms: None, key, payload, goes_on: false, message: None }
-    }
-
-    /// The headers, in order; parsed only when asked for.
-    pub fn headers(&self) -> Headers<'a> {
+impl<'a> ClientMessage<'a> {
+    pub(super) fn headers(self) -> ClientHeaders<'a> {
         let mut list: *mut RDKafkaHeaders = ptr::null_mut();
-        if let Some(message) = self.message {
-            // SAFETY: `message` is alive for 'a (see `Fetched::from_message`) and used by this thread alone. The call
-            // parses the headers into memory that the message owns and frees. On an error `list` stays null.
-            unsafe { sys::rd_kafka_message_headers(message.as_ptr(), &mut list) };
-        }
-        Headers { list, index: 0, _message: PhantomData }
+        // SAFETY: `message` is alive for 'a (see `Fetched::from_message`) and used by this thread alone. The call parses
+        // the headers into memory that the message owns and frees. On an error `list` stays null.
+        unsafe { sys::rd_kafka_message_headers(self.message.as_ptr(), &mut list) };
+        ClientHeaders { list, index: 0, _message: PhantomData }
     }
 }
 
 /// Iterator over `(name, value)`.
-pub struct Headers<'a> {
+pub(super) struct ClientHeaders<'a> {
     list: *const RDKafkaHeaders,
     index: usize,
     _message: PhantomData<&'a RDKafkaMessage>,
 }
 
-impl<'a> Iterator for Headers<'a> {
+impl<'a> Iterator for ClientHeaders<'a> {
     type Item = (&'a str, Option<&'a [u8]>);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -121,16 +99,9 @@ impl<'a> Fetched<'a> {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: reads the message, alive by the contract, and writes our local.
         let timestamp = unsafe { sys::rd_kafka_message_timestamp(message.as_ptr(), &mut kind) };
-        Fetched::Record(Record {
-            topic,
-            partition: raw.partition,
-            offset: raw.offset,
-            timestamp_ms: (timestamp >= 0).then_some(timestamp),
-            key,
-            payload,
-            goes_on: false,
-            message: Some(message),
-        })
+        let message = HeadersIn::Message(ClientMessage { message, _message: PhantomData });
+        let record = Record::new(topic, raw.partition, raw.offset, key, payload);
+        Fetched::Record(record.with(message, (timestamp >= 0).then_some(timestamp)))
     }
 }
 

@@ -7,10 +7,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::Offset;
 
 use super::admin::{Admin, EndOf};
-use super::batch::{Fetched, QueuedConsumer, Record};
+use super::batch::{Fetched, QueuedConsumer};
 use super::connection::LogContext;
 use super::error::{failed, partition_error};
 use super::list::start_list;
+use super::record::Record;
 use super::slot::Slot;
 use super::{Connection, KafkaError, Start, TopicPartition};
 

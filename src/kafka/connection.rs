@@ -21,7 +21,31 @@ pub const RECORD_MAX_BYTES: usize = 16 << 20;
 /// no longer than this.
 const FETCH_WAIT: Duration = Duration::from_millis(50);
 /// A fetch that gathers waits no longer once there is so much. Each names every partition, however little it brings.
-const WORTH_A_FETCH_BYTES: &str = "65536";
+const WORTH_A_FETCH_BYTES: i32 = 64 << 10;
+/// Of one answer, and of what it has of one partition.
+const ANSWER_BYTES: i32 = 2 << 20;
+const PARTITION_BYTES: i32 = 256 << 10;
+
+/// How much a broker sends at once, and how long it may wait for that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FetchLimits {
+    pub min_bytes: i32,
+    pub wait: Duration,
+    pub answer_bytes: i32,
+    pub partition_bytes: i32,
+}
+
+impl FetchLimits {
+    /// `gather`: how long the broker may hold back an answer that is not worth it yet; zero: it answers as soon as it
+    /// has a byte.
+    pub fn gathering(gather: Duration) -> FetchLimits {
+        let (min_bytes, wait) = match gather.is_zero() {
+            true => (1, FETCH_WAIT),
+            false => (WORTH_A_FETCH_BYTES, gather),
+        };
+        FetchLimits { min_bytes, wait, answer_bytes: ANSWER_BYTES, partition_bytes: PARTITION_BYTES }
+    }
+}
 
 /// What every client is made from.
 #[derive(Clone)]
@@ -49,6 +73,23 @@ const GUARANTEED: [&str; 15] = [
     "partition.assignment.strategy",
     "partitioner",
     "transactional.id",
+];
+
+/// Beginnings of librdkafka's properties that say how records are to be fetched.
+const FETCHING: [&str; 13] = [
+    "broker.address",
+    "check.crcs",
+    "client.dns",
+    "client.rack",
+    "fetch.",
+    "https.",
+    "max.partition.fetch",
+    "queued.",
+    "receive.",
+    "sasl.",
+    "security.",
+    "socket.",
+    "ssl.",
 ];
 
 impl Connection {
@@ -151,29 +192,40 @@ impl Connection {
             .map_err(|error| KafkaError::Configuration { reason: error.to_string() })
     }
 
-    /// Settings of everything that reads. `gather`: how long the broker may hold back an answer that is not worth it
-    /// yet; zero: it answers as soon as it has a byte.
+    /// Whether brokers may be fetched from without librdkafka: nothing the operator set is about how that is done.
+    pub(super) fn lets_fetch_directly(&self) -> bool {
+        let concerned = self.properties.keys().find(|name| {
+            FETCHING.iter().any(|about| name.starts_with(about))
+                && !(*name == "security.protocol"
+                    && self.properties[*name].reveal().eq_ignore_ascii_case("plaintext"))
+        });
+        if let Some(property) = concerned {
+            tracing::info!(property, "events are fetched through librdkafka, for the sake of this property");
+        }
+        concerned.is_none()
+    }
+
+    /// Settings of everything that reads through librdkafka. `gather` as for [`FetchLimits::gathering`].
     pub(super) fn consumer<C: ConsumerContext>(
         &self,
         gather: Duration,
         fixed: &[(&str, &str)],
         context: C,
     ) -> Result<BaseConsumer<C>, KafkaError> {
-        let (min_bytes, wait) = match gather.is_zero() {
-            true => ("1", FETCH_WAIT),
-            false => (WORTH_A_FETCH_BYTES, gather),
-        };
-        let wait_ms = wait.as_millis().max(1).to_string();
+        let limits = FetchLimits::gathering(gather);
+        let wait_ms = limits.wait.as_millis().max(1).to_string();
+        let [min, answer, partition] =
+            [limits.min_bytes, limits.answer_bytes, limits.partition_bytes].map(|bytes| bytes.to_string());
         let defaults = [
-            ("fetch.min.bytes", min_bytes),
+            ("fetch.min.bytes", min.as_str()),
             ("fetch.wait.max.ms", wait_ms.as_str()),
             // How long fetching rests after the queue was full; the default of 1 s would show in every replay.
             ("fetch.queue.backoff.ms", "5"),
             // All partitions of a reader share one queue, so these bound its memory as a whole. With four times as much
             // ingest reads no faster, and its peak is twice to three times as large.
             ("queued.max.messages.kbytes", "4096"),
-            ("fetch.max.bytes", "2097152"),
-            ("fetch.message.max.bytes", "262144"),
+            ("fetch.max.bytes", answer.as_str()),
+            ("fetch.message.max.bytes", partition.as_str()),
             // Partitions added to a topic are found no sooner; the default is 5 min.
             ("topic.metadata.refresh.interval.ms", "30000"),
         ];
@@ -256,6 +308,21 @@ mod tests {
         assert!(started.elapsed() < Duration::from_secs(5));
         assert!(error.is_transient());
         assert!(error.to_string().contains(&address), "{error}");
+    }
+
+    #[test]
+    fn what_is_set_about_fetching_is_left_to_the_client() {
+        let lets = |name: &str, value: &str| {
+            Connection::to_brokers("127.0.0.1:1").with_property(name, value).lets_fetch_directly()
+        };
+        for (name, value) in [("linger.ms", "5"), ("security.protocol", "PLAINTEXT"), ("debug", "cgrp")] {
+            assert!(lets(name, value), "{name}");
+        }
+        let concerned =
+            ["security.protocol", "sasl.mechanism", "ssl.ca.location", "client.rack", "fetch.max.bytes"];
+        for name in concerned {
+            assert!(!lets(name, "ssl"), "{name}");
+        }
     }
 
     #[test]

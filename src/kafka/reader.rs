@@ -2,18 +2,22 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata, RebalanceProtocol};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::batch::{Fetched, QueuedConsumer, Record};
+use super::batch::Fetched;
+use super::connection::FetchLimits;
 use super::error::{consumer_error, failed, partition_error};
+use super::feed::Feed;
+use super::fetch::DirectFetch;
 use super::group_offsets::committed_offsets;
-use super::list::{add_start, partition_list, start_list};
+use super::list::partition_list;
 use super::membership::{GroupContext, Rebalance};
 use super::reader_options::{Assignor, ReaderOptions};
+use super::record::Record;
 use super::slot::{self, Slot};
 use super::{Connection, KafkaError, Standing, Start, TopicPartition};
 
@@ -42,7 +46,7 @@ pub struct GroupMetadata {
 /// Loop: [`next_event`](Self::next_event) until it gives `None`, [`read`](Self::read), repeat; both at least every
 /// few minutes (`max.poll.interval.ms`), or the group takes the partitions away.
 pub struct GroupReader {
-    consumer: QueuedConsumer<GroupContext>,
+    feed: Feed,
     context: GroupContext,
     group: String,
     topics: Vec<String>,
@@ -52,8 +56,6 @@ pub struct GroupReader {
     errors: VecDeque<KafkaError>,
     /// A rebalance was handed out and waits for `assign` or `unassign`.
     unanswered: Option<Unanswered>,
-    /// Partitions restarted by `reposition` are forwarded again until then.
-    forward_until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +63,6 @@ enum Unanswered {
     Assign,
     Unassign,
 }
-
-/// Waiting for librdkafka's own thread only, never for a broker.
-const LOCAL_LIMIT: Duration = Duration::from_secs(10);
-/// librdkafka stops a restarted partition on its own thread and drops the forwarding when it gets there.
-const FORWARD_AGAIN: Duration = Duration::from_secs(2);
 
 impl GroupReader {
     /// Creates the consumer and subscribes. Does not wait for a broker.
@@ -89,11 +86,18 @@ impl GroupReader {
         if let Some(instance) = &options.instance {
             fixed.push(("group.instance.id", instance));
         }
-        let consumer = QueuedConsumer::new(connection.consumer(options.gather, &fixed, context.clone())?)?;
+        let consumer = connection.consumer(options.gather, &fixed, context.clone())?;
         let topics: Vec<&str> = options.topics.iter().map(String::as_str).collect();
-        consumer.consumer().subscribe(&topics).map_err(failed("subscribing"))?;
+        consumer.subscribe(&topics).map_err(failed("subscribing"))?;
+        let feed = match (options.fetches_directly, options.assignor) {
+            (true, Assignor::EagerRange) if connection.lets_fetch_directly() => {
+                let limits = FetchLimits::gathering(options.gather);
+                Feed::Direct(consumer, Box::new(DirectFetch::new(&options.client_id, limits)?))
+            }
+            _ => Feed::queued(consumer)?,
+        };
         Ok(GroupReader {
-            consumer,
+            feed,
             context,
             group: options.group,
             topics: options.topics,
@@ -102,7 +106,6 @@ impl GroupReader {
             lost: VecDeque::new(),
             errors: VecDeque::new(),
             unanswered: None,
-            forward_until: None,
         })
     }
 
@@ -136,7 +139,7 @@ impl GroupReader {
     fn serve(&mut self) {
         loop {
             let before = self.context.served();
-            match self.consumer.consumer().poll(Duration::ZERO) {
+            match self.feed.consumer().poll(Duration::ZERO) {
                 Some(Ok(record)) => {
                     // Every partition is forwarded before it starts, so none can come this way.
                     drop(record);
@@ -168,16 +171,7 @@ impl GroupReader {
     /// Answers [`ReaderEvent::Assigned`]. Eager: this is the whole assignment; cooperative: it is added.
     pub fn assign(&mut self, starts: &[(TopicPartition, Start)]) -> Result<(), KafkaError> {
         self.expect(Unanswered::Assign)?;
-        let list = start_list(starts)?;
-        // Before they start: a record that slipped into the consumer's own queue would never be read.
-        for (partition, _) in starts {
-            self.consumer.forward(&partition.topic, partition.partition)?;
-        }
-        let consumer = self.consumer.consumer();
-        match self.assignor {
-            Assignor::EagerRange => consumer.assign(&list).map_err(failed("assigning"))?,
-            Assignor::CooperativeSticky => consumer.incremental_assign(&list).map_err(failed("assigning"))?,
-        }
+        self.feed.assign(self.assignor, starts)?;
         self.unanswered = None;
         let retained = match self.assignor {
             Assignor::EagerRange => {
@@ -187,7 +181,7 @@ impl GroupReader {
             Assignor::CooperativeSticky => self.slots.len(),
         };
         self.slots.extend(starts.iter().map(|(partition, start)| Slot::new(partition.clone(), *start)));
-        self.wake(retained);
+        self.feed.wake(&self.slots[..retained]);
         Ok(())
     }
 
@@ -195,18 +189,11 @@ impl GroupReader {
     /// is handed out afterwards.
     pub fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
         self.expect(Unanswered::Unassign)?;
-        let consumer = self.consumer.consumer();
         match self.assignor {
-            Assignor::EagerRange => {
-                self.slots.clear();
-                consumer.unassign().map_err(failed("unassigning"))?;
-            }
-            Assignor::CooperativeSticky => {
-                self.slots.retain(|slot| !partitions.contains(&slot.partition));
-                let list = partition_list(partitions);
-                consumer.incremental_unassign(&list).map_err(failed("unassigning"))?;
-            }
+            Assignor::EagerRange => self.slots.clear(),
+            Assignor::CooperativeSticky => self.slots.retain(|slot| !partitions.contains(&slot.partition)),
         }
+        self.feed.unassign(self.assignor, partitions)?;
         self.unanswered = None;
         let slots = &self.slots;
         self.lost.retain(|event| match event {
@@ -215,7 +202,7 @@ impl GroupReader {
             }
             ReaderEvent::Assigned(_) | ReaderEvent::Revoked { .. } => true,
         });
-        self.wake(self.slots.len());
+        self.feed.wake(&self.slots);
         Ok(())
     }
 
@@ -227,26 +214,6 @@ impl GroupReader {
             action: "answering a rebalance".to_owned(),
             reason: format!("{answer:?} does not answer {:?}", self.unanswered),
         })
-    }
-
-    /// The first `retained` slots were paused during a cooperative rebalance, and resuming does not wake the thread
-    /// that fetches: they would stand still for a second. Seeking to where they are does wake it.
-    fn wake(&self, retained: usize) {
-        let mut list = TopicPartitionList::with_capacity(retained);
-        for slot in self.slots.iter().take(retained) {
-            if let (Some(next), false) = (slot.next, slot.lost) {
-                // The only error is a negative offset, which `next` cannot be.
-                let _ = list.add_partition_offset(
-                    &slot.partition.topic,
-                    slot.partition.partition,
-                    Offset::Offset(next),
-                );
-            }
-        }
-        if list.count() > 0 {
-            // No waiting and no error: at worst the second passes.
-            let _ = self.consumer.consumer().seek_partitions(list, Duration::ZERO);
-        }
     }
 
     /// Waits up to `timeout` for a record, then hands out what has been fetched, `max` records at most, in order
@@ -261,10 +228,10 @@ impl GroupReader {
         if let Some(error) = self.errors.pop_front() {
             return Err(error);
         }
-        self.forward_again()?;
-        let GroupReader { consumer, slots, lost, errors, .. } = self;
+        self.feed.forward_again(&self.slots)?;
+        let GroupReader { feed, slots, lost, errors, .. } = self;
         let (mut count, mut at, mut handed_out) = (0, None, None);
-        consumer.read(timeout, max, |fetched| match fetched {
+        feed.read(timeout, max, |fetched| match fetched {
             Fetched::Record(mut record) => {
                 if !record.goes_on {
                     at = slot::find(slots, record.topic, record.partition);
@@ -289,19 +256,8 @@ impl GroupReader {
                     errors.extend(partition_error(partition, code, reason));
                 }
             }
-        });
+        })?;
         Ok(count)
-    }
-
-    fn forward_again(&mut self) -> Result<(), KafkaError> {
-        let Some(until) = self.forward_until else { return Ok(()) };
-        for slot in &self.slots {
-            self.consumer.forward(&slot.partition.topic, slot.partition.partition)?;
-        }
-        if Instant::now() > until {
-            self.forward_until = None;
-        }
-        Ok(())
     }
 
     /// The group's committed offsets, stable ones only: waits (up to `timeout`) while a transaction that commits
@@ -314,7 +270,7 @@ impl GroupReader {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> Result<Vec<Standing>, KafkaError> {
-        let found = committed_offsets(self.consumer.consumer(), partitions, timeout);
+        let found = committed_offsets(self.feed.consumer(), partitions, timeout);
         found.map_err(|error| match error {
             KafkaError::Denied { what, mend } => {
                 KafkaError::Denied { what: format!("{what} of group `{}`", self.group), mend }
@@ -327,26 +283,16 @@ impl GroupReader {
     /// `None`: started at the beginning and nothing has arrived. Compare with [`super::Admin::offsets`] to know
     /// whether a partition is caught up.
     pub fn position(&self) -> Result<Vec<(TopicPartition, Option<i64>)>, KafkaError> {
-        let list = self.consumer.consumer().position().map_err(failed("reading positions"))?;
-        Ok(self
-            .slots
-            .iter()
-            .map(|slot| {
-                let seen = list.find_partition(&slot.partition.topic, slot.partition.partition);
-                let client = match seen.map(|element| element.offset()) {
-                    // After a lost offset the client's own position is one too far.
-                    Some(Offset::Offset(offset)) if !slot.lost => Some(offset),
-                    _ => None,
-                };
-                (slot.partition.clone(), client.max(slot.floor()))
-            })
-            .collect())
+        let positions = self.feed.positions(&self.slots)?;
+        let position =
+            |(slot, client): (&Slot, Option<i64>)| (slot.partition.clone(), client.max(slot.floor()));
+        Ok(self.slots.iter().zip(positions).map(position).collect())
     }
 
     /// Discards what was fetched and continues exactly at these offsets: after a failed transaction, or after
     /// [`ReaderEvent::OffsetLost`]. Partitions this member no longer has are skipped.
     pub fn reposition(&mut self, starts: &[(TopicPartition, Start)]) -> Result<(), KafkaError> {
-        let mut list = TopicPartitionList::with_capacity(starts.len());
+        let mut moved = Vec::with_capacity(starts.len());
         let mut restart = false;
         for (partition, start) in starts {
             let Some(slot) = self.slots.iter_mut().find(|slot| slot.partition == *partition) else {
@@ -358,61 +304,31 @@ impl GroupReader {
             // A partition whose offset was lost is not fetched any more, and seeking fails on it.
             restart |= slot.lost;
             *slot = Slot::new(partition.clone(), *start);
-            add_start(&mut list, partition, *start)?;
+            moved.push((partition.clone(), *start));
         }
-        if list.count() == 0 {
+        if moved.is_empty() || (!restart && self.feed.seek(&moved)?) {
             return Ok(());
         }
-        // A seek raises the partition's version in this very call, and the batch queue drops every record of an older
-        // version: nothing fetched before can come out after. Unassigning and assigning would do the same, but in
-        // the middle of a rebalance librdkafka would take it for the answer to that.
-        if !restart {
-            let consumer = self.consumer.consumer();
-            let list =
-                consumer.seek_partitions(list.clone(), LOCAL_LIMIT).map_err(failed("repositioning"))?;
-            restart = list.elements().iter().any(|element| element.error().is_err());
-        }
-        if restart { self.restart(&list) } else { Ok(()) }
-    }
-
-    /// Starts partitions anew that cannot be sought.
-    fn restart(&mut self, list: &TopicPartitionList) -> Result<(), KafkaError> {
         self.serve();
         if self.unanswered == Some(Unanswered::Assign) {
             return Ok(()); // the answer to come gives every partition its start
         }
-        let consumer = self.consumer.consumer();
-        match self.assignor {
-            Assignor::EagerRange => {
-                // Eager groups know whole assignments only: the others go on where they are.
-                let mut whole = TopicPartitionList::with_capacity(self.slots.len());
-                for slot in &self.slots {
-                    add_start(&mut whole, &slot.partition, slot.resume())?;
-                }
-                consumer.assign(&whole).map_err(failed("repositioning"))?;
-            }
-            Assignor::CooperativeSticky => {
-                consumer.incremental_unassign(list).map_err(failed("repositioning"))?;
-                consumer.incremental_assign(list).map_err(failed("repositioning"))?;
-            }
-        }
-        self.forward_until = Some(Instant::now() + FORWARD_AGAIN);
-        self.forward_again()
+        self.feed.restart(self.assignor, &moved, &self.slots)
     }
 
     /// Stops fetching; records already fetched may still come.
     pub fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
-        self.consumer.consumer().pause(&partition_list(partitions)).map_err(failed("pausing"))
+        self.feed.pause(partitions)
     }
 
     /// Undoes [`pause`](Self::pause).
     pub fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
-        self.consumer.consumer().resume(&partition_list(partitions)).map_err(failed("resuming"))
+        self.feed.resume(partitions)
     }
 
     /// What a transaction needs to know of this member to be fenced with it. Take it anew for each commit.
     pub fn group_metadata(&self) -> Result<GroupMetadata, KafkaError> {
-        let metadata = self.consumer.consumer().group_metadata().ok_or_else(|| KafkaError::Failed {
+        let metadata = self.feed.consumer().group_metadata().ok_or_else(|| KafkaError::Failed {
             action: "reading the group's metadata".to_owned(),
             reason: "the client gave none".to_owned(),
         })?;
@@ -438,7 +354,7 @@ impl Drop for GroupReader {
             self.serve();
         }
         loop {
-            let consumer = self.consumer.consumer();
+            let consumer = self.feed.consumer();
             let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
             let none = TopicPartitionList::new();
             // An error means that there was nothing left to answer.

@@ -185,6 +185,7 @@ impl Context {
             client_id: self.member(role, worker),
             topics,
             assignor,
+            fetches_directly: role == Role::Ingest && self.settings.kafka.direct_fetch,
             gather,
             session_timeout: SESSION_TIMEOUT,
         };

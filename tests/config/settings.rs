@@ -111,6 +111,7 @@ fn settings_are_checked() {
         ("workers: 0", "`workers`: `0` is not a whole number from 1 to 256"),
         ("workers: \"2\"", "`workers`: `2` is not a whole number from 1 to 256"),
         ("kafka: {static_membership: yes}", "`static_membership`: `yes` is neither true nor false"),
+        ("kafka: {direct_fetch: 1}", "`direct_fetch`: `1` is neither true nor false"),
         ("kafka: {brokers: localhost}", "`brokers`: `localhost` is no list of brokers"),
         ("http: {address: \":8080\"}", "`address`: `:8080` is not an address"),
         ("topics: {rules: slo-hourly}", "two topics are called `slo-hourly`"),

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use plimsoll::kafka::{
-    Assignor, CommitError, Committed, Connection, GroupReader, KafkaError, ReaderEvent, ReaderOptions, Start,
+    CommitError, Committed, Connection, GroupReader, KafkaError, ReaderEvent, ReaderOptions, Start,
     TopicPartition, TransactionalWriter, WriterRecord, read_whole,
 };
 
@@ -15,7 +15,8 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::support::{
-    WAIT, append, at, connect, create, fill, mark, next_event, options, plain_producer, shared, unique, until,
+    WAIT, Way, append, at, connect, create, fill, mark, next_event, options, plain_producer, shared, unique,
+    until,
 };
 
 /// Reads `input` and writes, in transactions, which ranges it read to the one partition of `output`.
@@ -119,7 +120,7 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-fn members_come_and_go(assignor: Assignor) {
+fn members_come_and_go(way: Way) {
     let (connection, _running) = connect();
     let (input, output) = (create(&connection, "input", 6), create(&connection, "output", 1));
     let group = unique("group");
@@ -127,7 +128,7 @@ fn members_come_and_go(assignor: Assignor) {
     thread::scope(|scope| {
         let _stop = StopAtEnd(&stops);
         let start = |stop| {
-            let (connection, options, output) = (&connection, options(&group, &input, assignor), &output);
+            let (connection, options, output) = (&connection, options(&group, &input, way), &output);
             scope.spawn(move || member(connection, options, output, stop))
         };
         let load = scope.spawn(|| {
@@ -151,16 +152,26 @@ fn members_come_and_go(assignor: Assignor) {
 
 #[test]
 fn members_come_and_go_eagerly_without_gap_or_overlap() {
-    members_come_and_go(Assignor::EagerRange);
+    members_come_and_go(Way::Direct);
+}
+
+#[test]
+fn members_come_and_go_through_the_queue_without_gap_or_overlap() {
+    members_come_and_go(Way::Queued);
 }
 
 #[test]
 fn members_come_and_go_cooperatively_without_gap_or_overlap() {
-    members_come_and_go(Assignor::CooperativeSticky);
+    members_come_and_go(Way::Cooperative);
 }
 
 #[test]
 fn a_broker_that_stands_still_for_two_seconds_costs_nothing() {
+    stands_still(Way::Direct);
+    stands_still(Way::Cooperative);
+}
+
+fn stands_still(way: Way) {
     let shared = shared();
     let (connection, guard) = connect();
     let (input, output) = (create(&connection, "input", 2), create(&connection, "output", 1));
@@ -170,7 +181,7 @@ fn a_broker_that_stands_still_for_two_seconds_costs_nothing() {
     thread::scope(|scope| {
         let _stop = StopAtEnd(&stop);
         let _alone = shared.running.write().unwrap_or_else(|error| error.into_inner());
-        let options = options(&unique("group"), &input, Assignor::CooperativeSticky);
+        let options = options(&unique("group"), &input, way);
         scope.spawn(|| member(&connection, options, &output, &stop[0]));
         // In the middle of the work, whatever the member does just then.
         until(|| committed_ranges(&connection, &output, 2).iter().sum::<i64>() > 0);
@@ -206,9 +217,9 @@ fn is_settled(connection: &Connection, group: &str) -> bool {
 fn who_closes_before_it_looked_at_what_it_was_given_does_not_wait_for_ever() {
     let (connection, _running) = connect();
     let topic = create(&connection, "input", 4);
-    for assignor in [Assignor::EagerRange, Assignor::CooperativeSticky] {
+    for way in Way::ALL {
         let group = unique("group");
-        let mut options = options(&group, &topic, assignor);
+        let mut options = options(&group, &topic, way);
         options.instance = Some("one".to_owned());
         let reader = GroupReader::open(&connection, options.clone()).unwrap();
         until(|| is_settled(&connection, &group));
@@ -229,8 +240,7 @@ fn who_was_left_out_of_the_group_is_not_told_where_it_stands() {
     let (connection, _running) = connect();
     let topic = create(&connection, "input", 2);
     let group = unique("group");
-    let open =
-        |connection| GroupReader::open(connection, options(&group, &topic, Assignor::EagerRange)).unwrap();
+    let open = |connection| GroupReader::open(connection, options(&group, &topic, Way::Direct)).unwrap();
     let slow = impatient(&connection);
     let mut one = open(&slow);
     let partitions = take_all(&mut one);
@@ -252,7 +262,7 @@ fn who_was_left_out_of_the_group_is_not_told_where_it_stands() {
 fn who_comes_back_under_its_own_name_is_not_its_own_twin() {
     let (connection, _running) = connect();
     let topic = create(&connection, "input", 2);
-    let mut options = options(&unique("group"), &topic, Assignor::EagerRange);
+    let mut options = options(&unique("group"), &topic, Way::Direct);
     options.instance = Some("one".to_owned());
     let mut one = GroupReader::open(&impatient(&connection), options).unwrap();
     let partitions = take_all(&mut one);
@@ -280,7 +290,7 @@ fn a_static_member_comes_back_to_its_partitions_at_once() {
     let topic = create(&connection, "input", 4);
     let group = unique("group");
     let open = |instance: &str| {
-        let mut options = options(&group, &topic, Assignor::EagerRange);
+        let mut options = options(&group, &topic, Way::Direct);
         options.instance = Some(instance.to_owned());
         GroupReader::open(&connection, options).unwrap()
     };

@@ -91,13 +91,30 @@ pub fn fill(connection: &Connection, topic: &str, partitions: i32, each: i64) {
     append(&plain_producer(connection), topic, partitions, 0, each);
 }
 
-pub fn options(group: &str, topic: &str, assignor: Assignor) -> ReaderOptions {
+/// How a reader shares partitions and gets at its records.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Way {
+    Direct,
+    Queued,
+    Cooperative,
+}
+
+impl Way {
+    pub const ALL: [Way; 3] = [Way::Direct, Way::Queued, Way::Cooperative];
+}
+
+pub fn options(group: &str, topic: &str, way: Way) -> ReaderOptions {
+    let assignor = match way {
+        Way::Direct | Way::Queued => Assignor::EagerRange,
+        Way::Cooperative => Assignor::CooperativeSticky,
+    };
     ReaderOptions {
         group: group.to_owned(),
         instance: None,
         client_id: "test".to_owned(),
         topics: vec![topic.to_owned()],
         assignor,
+        fetches_directly: way == Way::Direct,
         gather: Duration::ZERO,
         session_timeout: Duration::from_secs(6),
     }
@@ -119,8 +136,8 @@ pub fn next_event(reader: &mut GroupReader) -> ReaderEvent {
 }
 
 /// Opens a reader and assigns everything it is given at `start`.
-pub fn read_from(connection: &Connection, topic: &str, assignor: Assignor, start: Start) -> GroupReader {
-    let mut reader = GroupReader::open(connection, options(&unique("group"), topic, assignor)).unwrap();
+pub fn read_from(connection: &Connection, topic: &str, way: Way, start: Start) -> GroupReader {
+    let mut reader = GroupReader::open(connection, options(&unique("group"), topic, way)).unwrap();
     let ReaderEvent::Assigned(partitions) = next_event(&mut reader) else { panic!("not assigned") };
     let starts: Vec<_> = partitions.into_iter().map(|partition| (partition, start)).collect();
     reader.assign(&starts).unwrap();

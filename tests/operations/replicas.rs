@@ -55,6 +55,7 @@ fn member(deployment: &Deployment, instance: &str) -> GroupReader {
         client_id: member,
         topics: vec!["plimsoll-partials".to_owned()],
         assignor: Assignor::CooperativeSticky,
+        fetches_directly: false,
         gather: Duration::ZERO,
         session_timeout: Duration::from_secs(10),
     };
