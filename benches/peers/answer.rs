@@ -24,6 +24,13 @@ const SHOWN: usize = 20;
 /// Topic and dimensions, and the hour.
 type Identity = (Vec<String>, i64);
 
+/// What the rows of requests are by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    Route,
+    User,
+}
+
 /// The main table of a source.
 struct MainTable {
     topic: &'static str,
@@ -136,7 +143,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn of(deployment: &Deployment, partitions: i32) -> Answer {
+    pub fn of(deployment: &Deployment, partitions: i32, requests_by: By) -> Answer {
         let of_topic = |topic: &'static str| (0..partitions).map(move |p| TopicPartition::new(topic, p));
         let all: Vec<TopicPartition> = INPUTS.into_iter().flat_map(of_topic).collect();
         let admin = Admin::open(&deployment.connection).unwrap();
@@ -157,7 +164,7 @@ impl Answer {
                         event.event_us() >= newest_us - TOO_LATE_US,
                         "the workload has no event too late"
                     );
-                    collect(&mut collected, &topic, event);
+                    collect(&mut collected, &topic, event, requests_by);
                 }
                 stretch.pass();
             }
@@ -205,7 +212,7 @@ impl Collected {
     }
 }
 
-fn collect(rows: &mut BTreeMap<Identity, Collected>, topic: &str, event: Event) {
+fn collect(rows: &mut BTreeMap<Identity, Collected>, topic: &str, event: Event, requests_by: By) {
     let at_us = event.event_us();
     let (dimensions, value, bad) = match event {
         Event::Price(price) => {
@@ -215,7 +222,11 @@ fn collect(rows: &mut BTreeMap<Identity, Collected>, topic: &str, event: Event) 
         Event::Prediction(one) => (vec![one.model, one.model_version], one.inference, one.error.is_some()),
         Event::Request(request) => {
             let failed = request.failed();
-            (vec![request.service, request.route, request.method], request.duration, failed)
+            let dimensions = match requests_by {
+                By::Route => vec![request.service, request.route, request.method],
+                By::User => vec![request.user_id.unwrap_or_default()],
+            };
+            (dimensions, request.duration, failed)
         }
     };
     let key = [vec![topic.to_owned()], dimensions].concat();

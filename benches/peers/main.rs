@@ -10,7 +10,9 @@
 //! A JVM goes over the records `PLIMSOLL_BENCH_PASSES` (3) times, each time under new names, and the last one counts: its
 //! start and what its compilers do are then behind it. Plimsoll and the consumer count from the start of their process.
 //!
-//! `PLIMSOLL_BENCH_ONLY=flink,alone` leaves the systems whose name contains one of these.
+//! `PLIMSOLL_BENCH_ONLY=flink,alone` leaves the systems whose name contains one of these. With `PLIMSOLL_BENCH_USERS=3000`
+//! each of so many users is a row of requests an hour, in place of some forty routes, and only the consumer and the replica
+//! that does the same run.
 //!
 //! The answer is checked: every row of every run against the oracle's, or the bench fails.
 
@@ -29,7 +31,7 @@ mod table;
 
 use std::process::{Command, Stdio};
 
-use answer::Answer;
+use answer::{Answer, By};
 use java::{Jars, JavaPeer};
 use measure::{number, pin, raw};
 use oracle::rfc3339;
@@ -77,17 +79,23 @@ fn main() {
     let jars = Jars::build().unwrap_or_else(|error| panic!("{error}"));
     pin(std::process::id(), 0, cores);
     let deployment = Deployment::start(PARTITIONS as u32, &Settings::default());
-    generate(&deployment, records);
+    let users = number("PLIMSOLL_BENCH_USERS", 0);
+    generate(&deployment, records, users);
     eprintln!("computing the answer from {records} records ...");
-    let answer = Answer::of(&deployment, PARTITIONS);
-    let bench = Bench { deployment, jars, answer, cores, passes };
+    let requests_by = if users > 0 { By::User } else { By::Route };
+    let answer = Answer::of(&deployment, PARTITIONS, requests_by);
+    let bench = Bench { deployment, jars, answer, requests_by, cores, passes };
     let only = std::env::var("PLIMSOLL_BENCH_ONLY").unwrap_or_default().to_lowercase();
     let mut runs: Vec<(System, Vec<Pass>)> = Vec::new();
     for round in 0..rounds {
         let mut order = SYSTEMS;
         order.rotate_left(round % SYSTEMS.len());
-        let is_wanted =
-            |system: &System| only.split(',').any(|part| system.name().to_lowercase().contains(part));
+        let can_run = |system: &System| {
+            requests_by == By::Route || matches!(system, System::Raw | System::PlimsollTheSame)
+        };
+        let is_wanted = |system: &System| {
+            can_run(system) && only.split(',').any(|part| system.name().to_lowercase().contains(part))
+        };
         for system in order.into_iter().filter(is_wanted) {
             let passes = bench.run(system, round);
             for pass in &passes {
@@ -104,11 +112,14 @@ fn main() {
     table::print(&runs);
 }
 
-fn generate(deployment: &Deployment, records: i64) {
+fn generate(deployment: &Deployment, records: i64, users: i64) {
     let mut generate = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
     let span = format!("{}s", (records / RECORDS_A_SECOND).max(1));
     generate.args(["generate", "--start", &rfc3339(START_US), "--span", &span]);
     generate.args(["--events", &records.to_string(), "--config"]).arg(deployment.folder());
+    if users > 0 {
+        generate.args(["--users", &users.to_string()]);
+    }
     assert!(generate.stdout(Stdio::null()).status().unwrap().success());
 }
 
@@ -116,6 +127,7 @@ struct Bench {
     deployment: Deployment,
     jars: Jars,
     answer: Answer,
+    requests_by: By,
     cores: usize,
     /// How often a JVM goes over the records.
     passes: usize,

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::Bench;
-use super::answer::Rows;
+use super::answer::{By, Rows};
 use super::measure::{cpu_s, pin, total};
 use super::run::Peer;
 use super::support::{Deployment, Replica, Settings};
@@ -45,13 +45,13 @@ const SAME_COLUMNS: [(&str, &str); 3] = [
 
 impl ReplicaPeer<'_> {
     pub fn start(bench: &Bench, task: Task, round: usize) -> ReplicaPeer<'_> {
-        let Bench { deployment, cores, .. } = bench;
+        let Bench { deployment, requests_by, cores, .. } = bench;
         let name = match task {
             Task::Everything => format!("everything-{round}"),
             Task::TheSame => format!("same-{round}"),
         };
         let prefix = format!("{name}.");
-        write_config(deployment, task, &name);
+        write_config(deployment, task, *requests_by, &name);
         let created = deployment.command(&["topics", "create"]);
         assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
         let mut replica = deployment.replica(&name, &[]);
@@ -61,7 +61,7 @@ impl ReplicaPeer<'_> {
     }
 }
 
-fn write_config(deployment: &Deployment, task: Task, name: &str) {
+fn write_config(deployment: &Deployment, task: Task, requests_by: By, name: &str) {
     deployment.write_config(&Settings::default());
     let folder = deployment.folder();
     if task == Task::TheSame {
@@ -72,6 +72,10 @@ fn write_config(deployment: &Deployment, task: Task, name: &str) {
             let path = folder.join(format!("sources/{source}.yaml"));
             let text = fs::read_to_string(&path).unwrap();
             let (head, _) = text.split_once("        columns:\n").unwrap();
+            let head = match requests_by {
+                By::Route => head.to_owned(),
+                By::User => head.replace("by: [service, route, method]", "by: [user_id]"),
+            };
             fs::write(path, format!("{head}        columns: {{{columns}}}\n")).unwrap();
         }
     }
