@@ -79,13 +79,18 @@ fn write_config(deployment: &Deployment, task: Task, requests_by: By, name: &str
             fs::write(path, format!("{head}        columns: {{{columns}}}\n")).unwrap();
         }
     }
-    // Rows that change are told every second, as the peers tell theirs.
+    // Rows that change are told every second, as the peers tell theirs. By default it is every five minutes, for which nobody
+    // waits here either.
+    let provisional = match requests_by {
+        By::Route => "1s",
+        By::User => "10s",
+    };
     let settings = format!(
         "workers: 1\n\
          kafka: {{brokers: \"{}\", connect_timeout: 5s, application: {name}}}\n\
          topics: {{prefix: \"{name}.\", internal_partitions: 12, replication_factor: 1}}\n\
          postgres: {{schema: {}}}\n\
-         intervals: {{provisional: 1s}}\n\
+         intervals: {{provisional: {provisional}}}\n\
          http: {{address: \"127.0.0.1:0\"}}\n",
         deployment.connection.brokers(),
         name.replace('-', "_"),

@@ -18,9 +18,9 @@ pub(super) enum Codec {
 const LIMIT_BYTES: usize = 512 << 20;
 /// The least that is left for what comes next.
 const ROOM_BYTES: usize = 64 << 10;
-const LZ4_MAGIC: u32 = 0x184d_2204;
-/// A block may refer so far back into the ones before it.
-const LZ4_WINDOW_BYTES: usize = 64 << 10;
+const LZ4_MAGIC: [u8; 4] = 0x184d_2204u32.to_le_bytes();
+/// Magic, flags, the largest size of a block, and a checksum of these.
+const LZ4_HEAD_BYTES: usize = 7;
 
 impl Codec {
     /// By the attributes of a batch. None: not compressed. Error: a number that stands for nothing.
@@ -65,42 +65,16 @@ impl Inflated {
         }
     }
 
-    /// A frame, block by block into the buffer itself: readers of frames make buffers of their own for each, which costs
-    /// more than a small batch. The batch has a checksum, so those of the frame are passed over.
-    /// Layout: <https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md>.
-    fn read_lz4(&mut self, compressed: &[u8]) -> io::Result<()> {
-        let mut frame = compressed;
-        let (magic, flags, sizes) = (word(&mut frame)?, byte(&mut frame)?, byte(&mut frame)?);
-        let has_dictionary = flags & 0x01 != 0;
-        let most_bytes = match sizes >> 4 & 0x07 {
-            size @ 4..=7 if magic == LZ4_MAGIC && !has_dictionary => 1 << (8 + 2 * size),
-            _ => return Err(io::Error::other("no frame of LZ4")),
+    /// A reader of frames makes buffers of its own, which costs more than a small batch, and that is one block: it needs
+    /// no reader.
+    fn read_lz4(&mut self, frame: &[u8]) -> io::Result<()> {
+        let Some((block, most_bytes)) = only_block(frame) else {
+            return self.read(lz4::Decoder::new(frame)?);
         };
-        part(&mut frame, if flags & 0x08 != 0 { 8 } else { 0 })?; // the size of all, if it is told
-        part(&mut frame, 1)?; // the header's checksum
-        loop {
-            let size = word(&mut frame)?;
-            if size == 0 {
-                return Ok(());
-            }
-            let block = part(&mut frame, (size & 0x7fff_ffff) as usize)?;
-            part(&mut frame, if flags & 0x10 != 0 { 4 } else { 0 })?; // the block's checksum
-            self.make_room(most_bytes)?;
-            let (before, room) = self.buffer.split_at_mut(self.length);
-            let is_plain = size >> 31 == 1;
-            self.length += match room.get_mut(..block.len()) {
-                Some(room) if is_plain => {
-                    room.copy_from_slice(block);
-                    block.len()
-                }
-                _ => {
-                    let window = &before[before.len().saturating_sub(LZ4_WINDOW_BYTES)..];
-                    let read =
-                        lz4_flex::block::decompress_into_with_dict(block, &mut room[..most_bytes], window);
-                    read.map_err(io::Error::other)?
-                }
-            };
-        }
+        self.make_room(most_bytes)?;
+        let most = i32::try_from(most_bytes).map_err(io::Error::other)?;
+        self.length += lz4::block::decompress_to_buffer(block, Some(most), &mut self.buffer[self.length..])?;
+        Ok(())
     }
 
     fn make_room(&mut self, bytes: usize) -> io::Result<()> {
@@ -126,24 +100,28 @@ impl Inflated {
     }
 }
 
-/// The next bytes of a frame.
-fn part<'f>(frame: &mut &'f [u8], bytes: usize) -> io::Result<&'f [u8]> {
-    frame.split_off(..bytes).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-}
-
-fn byte(frame: &mut &[u8]) -> io::Result<u8> {
-    Ok(part(frame, 1)?[0])
-}
-
-fn word(frame: &mut &[u8]) -> io::Result<u32> {
-    Ok(part(frame, 4)?.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)))
+/// The block of a frame that has just one, compressed, and how large it may become. The batch has a checksum, so those of
+/// the frame are passed over. Layout: <https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md>.
+fn only_block(frame: &[u8]) -> Option<(&[u8], usize)> {
+    let (head, rest) = frame.split_at_checked(LZ4_HEAD_BYTES)?;
+    let (flags, size) = (head[4], head[5] >> 4 & 0x07);
+    let (has_total, has_dictionary) = (flags & 0x08 != 0, flags & 0x01 != 0);
+    if head[..4] != LZ4_MAGIC || has_total || has_dictionary || size < 4 {
+        return None;
+    }
+    let (length, rest) = rest.split_first_chunk()?;
+    // Its highest bit says that the block is not compressed: then it is longer than the frame, and read as any other.
+    let (block, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let rest = if flags & 0x10 != 0 { rest.get(4..)? } else { rest };
+    let is_last = rest.first_chunk() == Some(&[0; 4]);
+    (is_last && !block.is_empty()).then_some((block, 1 << (8 + 2 * size)))
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
-    use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+    use lz4::{BlockMode, BlockSize};
 
     use super::*;
 
@@ -165,10 +143,12 @@ mod tests {
         assert_eq!(inflated(Codec::Zstd, zstd).unwrap(), text());
     }
 
-    fn lz4(plain: &[u8], info: FrameInfo) -> Vec<u8> {
-        let mut lz4 = FrameEncoder::with_frame_info(info, Vec::new());
+    fn lz4(plain: &[u8], encoder: &mut lz4::EncoderBuilder) -> Vec<u8> {
+        let mut lz4 = encoder.build(Vec::new()).unwrap();
         lz4.write_all(plain).unwrap();
-        lz4.finish().unwrap()
+        let (frame, finished) = lz4.finish();
+        finished.unwrap();
+        frame
     }
 
     /// As librdkafka, Java's client and others choose.
@@ -177,34 +157,33 @@ mod tests {
         // Noise is not compressed, and repeats over several blocks refer back from one to another.
         let noise: Vec<u8> =
             (0..200_000u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 29) as u8).collect();
-        for plain in
-            [text(), noise.clone(), [noise, text(), text(), text()].concat(), b"short".to_vec(), Vec::new()]
-        {
+        let texts = [noise.clone(), text(), text(), text()].concat();
+        let (mut alone, mut frames) = (0, 0);
+        for plain in [text(), noise, texts, b"short short short short short short".to_vec(), Vec::new()] {
             for mode in [BlockMode::Independent, BlockMode::Linked] {
                 for size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max4MB] {
-                    let info = FrameInfo::new().block_mode(mode).block_size(size);
-                    for info in [
-                        info.clone(),
-                        info.content_checksum(true)
-                            .block_checksums(true)
-                            .content_size(Some(plain.len() as u64)),
-                    ] {
-                        let framed = lz4(&plain, info);
-                        assert!(inflated(Codec::Lz4, framed).unwrap() == plain, "{} bytes", plain.len());
+                    for bytes in [0, plain.len() as u64] {
+                        let mut encoder = lz4::EncoderBuilder::new();
+                        encoder.block_mode(mode.clone()).block_size(size.clone()).content_size(bytes);
+                        let frame = lz4(&plain, &mut encoder);
+                        alone += usize::from(only_block(&frame).is_some());
+                        frames += 1;
+                        assert!(inflated(Codec::Lz4, frame).unwrap() == plain, "{} bytes", plain.len());
                     }
                 }
             }
         }
+        assert!(alone > 5 && alone < frames, "{alone} of {frames} have one block");
     }
 
     #[test]
     fn what_is_cut_or_broken_is_an_error() {
         let zstd = zstd::encode_all(&text()[..], 1).unwrap();
         assert!(inflated(Codec::Zstd, zstd[..zstd.len() / 2].to_vec()).is_err());
-        let lz4 = lz4(&text(), FrameInfo::new());
-        for cut in 0..lz4.len() / 2 {
-            assert!(inflated(Codec::Lz4, lz4[..cut].to_vec()).is_err(), "{cut}");
-        }
+        let mut broken = lz4(&text(), lz4::EncoderBuilder::new().block_size(BlockSize::Max256KB));
+        assert!(only_block(&broken).is_some());
+        broken[11] ^= 0xff; // the first token of the only block
+        assert!(inflated(Codec::Lz4, broken).map_or(true, |plain| plain != text()));
         for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
             assert!(inflated(codec, b"no such thing at all".to_vec()).is_err(), "{codec:?}");
         }
