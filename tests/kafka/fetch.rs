@@ -49,6 +49,7 @@ fn producer(connection: &Connection, compression: &str) -> ThreadedProducer<Defa
         .set("enable.idempotence", "true")
         .set("compression.type", compression)
         .set("linger.ms", "20")
+        .set("batch.size", "65536")
         .create()
         .unwrap()
 }
@@ -150,6 +151,29 @@ fn what_transactions_aborted_is_read_by_none() {
             assert!(seen.windows(2).all(|two| two[0].1 < two[1].1));
         }
     }
+}
+
+/// An answer holds two megabytes, and these are twelve.
+#[test]
+fn no_partition_waits_until_the_others_are_read() {
+    let (connection, _running) = connect();
+    let topic = create(&connection, "fair", 12);
+    let producer = producer(&connection, "none");
+    let payload = "x".repeat(1_000);
+    for at in 0..12_000 {
+        let record: BaseRecord<'_, str, str> = BaseRecord::to(&topic).partition(at % 12).payload(&payload);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(WAIT).unwrap();
+    let mut reader = read_from(&connection, &topic, Way::Direct, Start::Beginning);
+    let (mut read, deadline) = ([0; 12], Instant::now() + WAIT);
+    while read.iter().sum::<i32>() < 6_000 {
+        assert!(Instant::now() < deadline, "{read:?}");
+        assert_eq!(reader.next_event().unwrap(), None);
+        let each = |record: plimsoll::kafka::Record<'_>| read[record.partition as usize] += 1;
+        reader.read(Duration::from_millis(20), 100, each).unwrap();
+    }
+    assert!(read.iter().all(|count| *count >= 200), "{read:?}");
 }
 
 #[test]

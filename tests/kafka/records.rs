@@ -110,6 +110,7 @@ fn an_aborted_transaction_leaves_nothing_and_its_input_is_read_again() {
             assert_eq!(reader.position().unwrap(), [(partition.clone(), Some(start))]);
             let read = offsets(&mut reader, 2_000);
             assert_eq!(read, (start..start + 2_000).collect::<Vec<_>>());
+            assert_eq!(reader.position().unwrap(), [(partition.clone(), Some(start + 2_000))]);
             writer.begin().unwrap();
             writer
                 .send(WriterRecord { topic: &output, payload: Some(b"no"), ..WriterRecord::default() })
