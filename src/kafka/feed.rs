@@ -189,27 +189,18 @@ impl Feed {
         Ok(slots.iter().map(position).collect())
     }
 
-    pub fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
-        match self {
-            Feed::Queued(feed) => {
-                feed.consumer.consumer().pause(&partition_list(partitions)).map_err(failed("pausing"))
-            }
+    pub fn set_paused(&mut self, partitions: &[TopicPartition], is_paused: bool) -> Result<(), KafkaError> {
+        let feed = match self {
+            Feed::Queued(feed) => feed,
             Feed::Direct(_, fetch) => {
-                fetch.set_paused(partitions, true);
-                Ok(())
+                fetch.set_paused(partitions, is_paused);
+                return Ok(());
             }
-        }
-    }
-
-    pub fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
-        match self {
-            Feed::Queued(feed) => {
-                feed.consumer.consumer().resume(&partition_list(partitions)).map_err(failed("resuming"))
-            }
-            Feed::Direct(_, fetch) => {
-                fetch.set_paused(partitions, false);
-                Ok(())
-            }
+        };
+        let (consumer, list) = (feed.consumer.consumer(), partition_list(partitions));
+        match is_paused {
+            true => consumer.pause(&list).map_err(failed("pausing")),
+            false => consumer.resume(&list).map_err(failed("resuming")),
         }
     }
 }

@@ -318,12 +318,12 @@ impl GroupReader {
 
     /// Stops fetching; records already fetched may still come.
     pub fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
-        self.feed.pause(partitions)
+        self.feed.set_paused(partitions, true)
     }
 
     /// Undoes [`pause`](Self::pause).
     pub fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
-        self.feed.resume(partitions)
+        self.feed.set_paused(partitions, false)
     }
 
     /// What a transaction needs to know of this member to be fenced with it. Take it anew for each commit.

@@ -21,7 +21,7 @@ pub struct ReaderOptions {
     pub client_id: String,
     pub topics: Vec<String>,
     pub assignor: Assignor,
-    /// Past librdkafka's queues, at less than half of what those cost: eager groups only, and where the
+    /// Past librdkafka's queues: eager groups only, and where the
     /// [connection](super::Connection) is in plain text with nothing set about fetching.
     pub fetches_directly: bool,
     /// How long the broker may hold back records so that a fetch is worth it; zero: not at all.

@@ -264,7 +264,7 @@ fn the_next_leader_is_read_on() {
 }
 
 #[test]
-fn the_demo_broker_is_read_directly_too() {
+fn a_mock_broker_is_read_directly_too() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("demo", 1, 1).unwrap();
     let connection = Connection::to_brokers(&cluster.bootstrap_servers());

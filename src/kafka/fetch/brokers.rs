@@ -8,11 +8,10 @@ use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, FetchRequest};
 use mio::{Events, Poll, Token};
 
+use super::REST;
 use super::link::Link;
 use super::partition::Asked;
 
-/// Before a broker that failed is tried again.
-const REST: Duration = Duration::from_millis(100);
 const EVENTS: usize = 64;
 
 pub(super) struct Brokers {

@@ -43,7 +43,8 @@ struct Place {
 }
 
 impl Chunk {
-    /// Of `log`, the batches that are whole, and the offset after them.
+    /// Of `log`, the batches that are whole, and the offset after them. What is damaged is an error where `log` begins with
+    /// it; else it is left for the next fetch, and what comes before it is handed out first.
     pub fn new(
         partition: TopicPartition,
         run: u64,
@@ -52,7 +53,12 @@ impl Chunk {
         mut aborted: Vec<(i64, i64)>,
     ) -> Result<(Chunk, i64), Damaged> {
         let (mut whole, mut next) = (0, from);
-        while let Some((head, bytes)) = BatchHead::first(&log[whole..])? {
+        loop {
+            let (head, bytes) = match BatchHead::first(&log[whole..]) {
+                Ok(Some(first)) => first,
+                Err(damaged) if whole == 0 => return Err(damaged),
+                Ok(None) | Err(_) => break,
+            };
             whole += bytes;
             next = next.max(head.last_offset.saturating_add(1));
         }
@@ -174,5 +180,64 @@ impl Place {
         }
         self.at = records.len() - rest.len();
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use kafka_protocol::records::{
+        Compression, Record as Written, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
+    };
+
+    use super::*;
+
+    fn batch(offset: i64) -> BytesMut {
+        let record = Written {
+            transactional: false,
+            control: false,
+            delete_horizon: false,
+            partition_leader_epoch: 0,
+            producer_id: -1,
+            producer_epoch: -1,
+            timestamp_type: TimestampType::Creation,
+            offset,
+            sequence: -1,
+            timestamp: 7,
+            key: None,
+            value: Some(Bytes::from_static(b"value")),
+            headers: Default::default(),
+        };
+        let mut bytes = BytesMut::new();
+        let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+        RecordBatchEncoder::encode(&mut bytes, &[record], &options).unwrap();
+        bytes
+    }
+
+    fn chunk(from: i64, log: &[u8]) -> Result<(Chunk, i64), Damaged> {
+        Chunk::new(TopicPartition::new("t", 0), 1, from, Bytes::copy_from_slice(log), Vec::new())
+    }
+
+    #[test]
+    fn what_comes_before_a_damaged_batch_is_handed_out_first() {
+        let mut old = batch(6);
+        old[16] = 1;
+        let (mut chunk_before, next) = chunk(5, &[&batch(5)[..], &old].concat()).unwrap();
+        assert_eq!(next, 6);
+        let mut offsets = Vec::new();
+        chunk_before
+            .hand_out(9, &mut Inflated::default(), &mut |record| offsets.push(record.offset))
+            .unwrap();
+        assert_eq!(offsets, [5]);
+        assert_eq!(chunk(6, &old).unwrap_err(), Damaged::OldFormat { offset: 6, magic: 1 });
+    }
+
+    #[test]
+    fn a_batch_with_a_flipped_bit_is_not_handed_out() {
+        let mut flipped = batch(5);
+        *flipped.last_mut().unwrap() ^= 1;
+        let (mut chunk, _) = chunk(5, &flipped).unwrap();
+        let handed_out = chunk.hand_out(9, &mut Inflated::default(), &mut |_| panic!("handed out"));
+        assert_eq!(handed_out, Err(Damaged::Checksum { offset: 5 }));
     }
 }

@@ -38,6 +38,8 @@ pub(super) use self::record_batch::RawHeaders;
 
 /// Who leads a partition is not waited for any longer: the others go on meanwhile.
 const LOOK: Duration = Duration::from_secs(1);
+/// Before a broker or a partition that failed is asked again.
+const REST: Duration = Duration::from_millis(100);
 const READ_COMMITTED: i8 = 1;
 /// Of no session: each request names all it wants.
 const NO_SESSION: i32 = -1;
@@ -61,6 +63,12 @@ struct Trouble {
     offset: i64,
     code: Code,
     reason: String,
+}
+
+impl Trouble {
+    fn damaged(partition: TopicPartition, damaged: &Damaged) -> Trouble {
+        Trouble { partition, offset: damaged.offset(), code: Code::BadMessage, reason: damaged.to_string() }
+    }
 }
 
 impl DirectFetch {
@@ -142,7 +150,7 @@ impl DirectFetch {
                 Ok(count) => left -= count,
                 Err(damaged) => {
                     let (name, run) = (chunk.partition.clone(), chunk.run);
-                    self.damaged(name, run, damaged);
+                    self.damaged(name, run, &damaged);
                 }
             }
             self.ready.pop_front();
@@ -150,15 +158,13 @@ impl DirectFetch {
     }
 
     /// What is damaged is asked for again, and told: whoever reads on does not read past it.
-    fn damaged(&mut self, name: TopicPartition, run: u64, damaged: Damaged) {
-        let offset = damaged.offset();
+    fn damaged(&mut self, name: TopicPartition, run: u64, damaged: &Damaged) {
         if let Some(partition) = self.partitions.iter_mut().find(|partition| partition.run == run) {
-            partition.restart(Start::At(offset), self.runs);
+            partition.restart(Start::At(damaged.offset()), self.runs);
             partition.rest(Instant::now());
             self.runs += 1;
         }
-        let (code, reason) = (Code::BadMessage, damaged.to_string());
-        self.troubles.push(Trouble { partition: name, offset, code, reason });
+        self.troubles.push(Trouble::damaged(name, damaged));
     }
 
     /// Until something is ready or in trouble, or the time is up.
@@ -345,7 +351,10 @@ impl DirectFetch {
                         partition.next = Some(next);
                         self.ready.push_back(chunk);
                     }
-                    Err(damaged) => self.damaged(name, asked.run, damaged),
+                    Err(damaged) => {
+                        partition.rest(Instant::now());
+                        self.troubles.push(Trouble::damaged(name, &damaged));
+                    }
                 }
             }
             Some(ResponseError::OffsetOutOfRange) => {

@@ -1,11 +1,9 @@
 //! Where the fetching of one partition stands.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::REST;
 use crate::kafka::{Start, TopicPartition};
-
-/// Before a partition that failed is asked for again.
-const REST: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Partition {
