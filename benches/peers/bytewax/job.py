@@ -1,5 +1,7 @@
 """`python -m bytewax.run "job.py:job('BROKERS', 'OUTPUT_TOPIC')"`: the job on Bytewax, until it is killed."""
 
+import gc
+
 import bytewax.operators as op
 import msgspec
 import progress
@@ -8,13 +10,11 @@ from bytewax.dataflow import Dataflow
 from events import SEPARATOR, TOPICS, decode
 from hours import HOUR_US, Hours, Part
 
-# Ten times the default: fewer parts of the same keys, and fewer turns of the dataflow.
-BATCH = 10_000
 CONSUMER = {
     # Each of the 36 partitions has a consumer, and each of those would fetch 64 MB ahead.
     "queued.max.messages.kbytes": "4096",
-    # A consumer whose queue was full fetches again at once; by default it rests for a second.
-    "fetch.queue.backoff.ms": "2",
+    # How long one whose queue was full rests; by default it is a second, in which it may have run dry.
+    "fetch.queue.backoff.ms": "100",
     # Whole batches of the partition.
     "fetch.message.max.bytes": "4194304",
     # What each would report every second as JSON, for a gauge that nobody reads here.
@@ -25,10 +25,13 @@ PRODUCER = {"compression.type": "lz4"}
 
 def job(brokers, output):
     progress.begin()
+    # Nothing here makes cycles, and looking for them among tens of thousands of messages takes long.
+    gc.disable()
     flow = Dataflow("hours")
-    source = KafkaSource([brokers], TOPICS, batch_size=BATCH, add_config=CONSUMER)
+    source = KafkaSource([brokers], TOPICS, add_config=CONSUMER)
     messages = op.input("inputs", flow, source)
-    # A batch is put together by key before it goes on: an item that is routed costs more than a value in a list.
+    # The batches of all partitions come as one, a thousand records of each. They are put together by key before they go
+    # on: an item that is routed costs more than a value in a list.
     parts = op.flat_map_batch("decode", messages, parts_of)
     rows = op.stateful_batch("hours", parts, Hours)
     op.output("rows", op.map("record", rows, record_of), KafkaSink([brokers], output, add_config=PRODUCER))
