@@ -21,7 +21,7 @@ use measure::{cpu_s, number, peak_kib, pin, raw, total};
 use oracle::rfc3339;
 use support::{Deployment, INPUTS, Replica, Settings};
 
-const PARTITIONS: i32 = 12;
+const PARTITIONS: u32 = 12;
 /// Friday, 2025-10-31T00:00:00Z: a replay, which the wall clock does not cut off.
 const START_US: i64 = 1_761_868_800_000_000;
 const READS: usize = 2;
@@ -32,14 +32,14 @@ const QUIET_CORE: f64 = 0.1;
 const PARTS: usize = 5;
 
 fn main() {
-    if raw::is_consumer(&INPUTS, PARTITIONS) {
+    if raw::is_consumer(&INPUTS) {
         return;
     }
     let records = number("PLIMSOLL_BENCH_RECORDS", 5_000_000);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     pin(std::process::id(), 0, cores);
     let settings = Settings { internal_partitions: 12, workers: 1, more: "" };
-    let deployment = Deployment::start(PARTITIONS as u32, &settings);
+    let deployment = Deployment::start(PARTITIONS, &settings);
     let mut generate = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
     generate.args(["generate", "--start", &rfc3339(START_US), "--span", &format!("{}s", records / 7_000)]);
     generate.args(["--events", &records.to_string(), "--config"]).arg(deployment.folder());

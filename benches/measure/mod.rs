@@ -5,6 +5,7 @@
 
 pub mod raw;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -26,9 +27,36 @@ pub fn cpu_s(pid: u32) -> f64 {
     ticks_s(&pid.to_string(), 11)
 }
 
-/// Sum of a figure of `/proc/<pid>/stat` and the one after it, counted behind the name.
+/// The same by the names of its threads, up to the number of a worker or of a broker.
+pub fn threads_s(pid: u32) -> BTreeMap<String, f64> {
+    let mut by_name = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let path = task.unwrap().path();
+        // One that has just ended is in no file any more.
+        let Ok(stat) = fs::read_to_string(path.join("stat")) else { continue };
+        let (_, name) = stat.split_once('(').unwrap();
+        let name = name.split(['/', ':', ')']).next().unwrap();
+        *by_name.entry(name.to_owned()).or_default() += sum_s(&stat, 11);
+    }
+    by_name
+}
+
+/// Seconds of all the machine's cores together: those in which they were not idle, and all.
+pub fn machine_s() -> (f64, f64) {
+    let stat = fs::read_to_string("/proc/stat").unwrap();
+    let fields = stat.lines().next().unwrap().split_whitespace().skip(1);
+    let ticks: Vec<f64> = fields.map(|field| field.parse().unwrap()).collect();
+    // User, nice, system, idle, waiting for disks, interrupts of both kinds, and what other machines took.
+    let (all, idle) = (ticks[..8].iter().sum::<f64>(), ticks[3] + ticks[4]);
+    ((all - idle) / TICKS, all / TICKS)
+}
+
 fn ticks_s(pid: &str, at: usize) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    sum_s(&fs::read_to_string(format!("/proc/{pid}/stat")).unwrap(), at)
+}
+
+/// Sum of a figure of a `stat` file and the one after it, counted behind the name.
+fn sum_s(stat: &str, at: usize) -> f64 {
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     fields[at..at + 2].iter().map(|field| field.parse::<f64>().unwrap()).sum::<f64>() / TICKS
 }

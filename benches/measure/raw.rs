@@ -30,14 +30,14 @@ pub struct RawRun {
 }
 
 /// Where this process was started to be the consumer: reads, and is true.
-pub fn is_consumer(topics: &[&str], partitions: i32) -> bool {
+pub fn is_consumer(topics: &[&str]) -> bool {
     let brokers = std::env::var(READ);
     if let Ok(brokers) = &brokers {
         let mut connection = Connection::to_brokers(brokers);
         for (name, value) in QUEUE {
             connection = connection.with_property(name, value);
         }
-        println!("{}", read_all(&connection, topics, partitions).as_secs_f64());
+        println!("{}", read_all(&connection, topics).as_secs_f64());
     }
     brokers.is_ok()
 }
@@ -59,11 +59,15 @@ pub fn run(brokers: &str, cores: usize) -> RawRun {
     RawRun { cpu_s: children_s() - before_s, took_s: took.trim().parse().unwrap(), peak_kib: peak }
 }
 
-fn read_all(connection: &Connection, topics: &[&str], partitions: i32) -> Duration {
-    let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
-    let all = topics.iter().flat_map(|topic| (0..partitions).map(|p| TopicPartition::new(topic.as_str(), p)));
+fn read_all(connection: &Connection, topics: &[&str]) -> Duration {
+    let admin = Admin::open(connection).unwrap();
+    let described = admin.describe(topics, ASK).unwrap();
+    let all = described.iter().flat_map(|topic| {
+        (0..topic.partitions as i32).map(|partition| TopicPartition::new(topic.name.as_str(), partition))
+    });
     let all: Vec<TopicPartition> = all.collect();
-    let ends = Admin::open(connection).unwrap().offsets(&all, EndOf::LatestCommitted, ASK).unwrap();
+    let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+    let ends = admin.offsets(&all, EndOf::LatestCommitted, ASK).unwrap();
     let mut left: i64 = ends.iter().map(|(_, end)| end).sum();
     let options = ReaderOptions {
         group: format!("bench-read-{}", std::process::id()),

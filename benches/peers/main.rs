@@ -82,7 +82,7 @@ impl System {
 }
 
 fn main() {
-    if raw::is_consumer(&INPUTS, PARTITIONS) {
+    if raw::is_consumer(&INPUTS) {
         return;
     }
     let records = number("PLIMSOLL_BENCH_RECORDS", 2_000_000);
