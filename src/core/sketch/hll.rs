@@ -5,12 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-const LOG2M: u32 = 13;
-const REGISTERS: usize = 1 << LOG2M;
-const REGISTER_BITS: usize = 5;
-const REGISTER_MAX: u32 = (1 << REGISTER_BITS) - 1;
+use super::registers::{BYTES, LOG2M, REGISTER_BITS, REGISTER_MAX, REGISTERS, Registers};
+
 /// As many hashes as fit in the bytes of the full form.
-pub const EXPLICIT_MAX: usize = REGISTERS * REGISTER_BITS / 8 / 8;
+pub const EXPLICIT_MAX: usize = BYTES / 8;
 const SPARSE_WORD_BITS: usize = LOG2M as usize + REGISTER_BITS;
 
 const TYPE_EMPTY: u8 = 1;
@@ -25,7 +23,7 @@ pub struct Hll(Form);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Form {
     Explicit(Hashes),
-    Registers(Vec<u8>),
+    Registers(Registers),
 }
 
 /// Ascending as signed numbers, as the format wants them, each once.
@@ -73,7 +71,7 @@ impl Hll {
                     self.fit();
                 }
             }
-            Form::Registers(registers) => raise(registers, hash as u64),
+            Form::Registers(registers) => registers.raise(hash as u64),
         }
     }
 
@@ -84,15 +82,13 @@ impl Hll {
                 self.fit();
             }
             (Form::Registers(mine), Form::Explicit(Hashes(hashes))) => {
-                hashes.iter().for_each(|&hash| raise(mine, hash as u64));
+                hashes.iter().for_each(|&hash| mine.raise(hash as u64));
             }
             (Form::Explicit(_), Form::Registers(_)) => {
                 self.promote();
                 self.merge(other);
             }
-            (Form::Registers(mine), Form::Registers(theirs)) => {
-                mine.iter_mut().zip(theirs).for_each(|(m, &t)| *m = (*m).max(t));
-            }
+            (Form::Registers(mine), Form::Registers(theirs)) => mine.merge(theirs),
         }
     }
 
@@ -102,14 +98,17 @@ impl Hll {
             Form::Explicit(Hashes(hashes)) => return hashes.len() as u64,
             Form::Registers(registers) => registers,
         };
-        // Every term is a power of two and the sum is below 2^14: the addition is exact in any order.
-        let sum: f64 = registers.iter().map(|&r| 1.0 / (1u64 << r) as f64).sum();
-        let zeros = registers.iter().filter(|&&r| r == 0).count();
+        let mut counts = [0u32; 1 << REGISTER_BITS];
+        registers.iter().for_each(|register| counts[usize::from(register)] += 1);
+        let zeros = counts[0];
+        // Every term is whole in units of 2^-31 and the sum is below 2^14: the addition is exact in any order.
+        let terms = (0..).zip(counts).map(|(register, count)| f64::from(count) / (1u64 << register) as f64);
+        let sum: f64 = terms.sum();
         let m = REGISTERS as f64;
         let estimate = 0.7213 / (1.0 + 1.079 / m) * m * m / sum;
-        let two_to_l = 2f64.powi((REGISTER_MAX - 1 + LOG2M) as i32);
+        let two_to_l = 2f64.powi(i32::from(REGISTER_MAX) - 1 + LOG2M as i32);
         let corrected = if zeros != 0 && estimate < 2.5 * m {
-            m * (m / zeros as f64).ln()
+            m * (m / f64::from(zeros)).ln()
         } else if estimate <= two_to_l / 30.0 {
             estimate
         } else {
@@ -128,13 +127,14 @@ impl Hll {
                 bytes
             }
             Form::Registers(registers) => {
-                let filled = registers.iter().filter(|&&r| r != 0).count();
+                let filled = registers.iter().filter(|&register| register != 0).count();
                 if filled * SPARSE_WORD_BITS < REGISTERS * REGISTER_BITS {
-                    let words = registers.iter().enumerate().filter(|(_, r)| **r != 0);
-                    let words = words.map(|(i, &r)| (i as u32) << REGISTER_BITS | u32::from(r));
+                    let words = (0..).zip(registers.iter()).filter(|&(_, register)| register != 0);
+                    let words =
+                        words.map(|(at, register): (u32, _)| at << REGISTER_BITS | u32::from(register));
                     pack_bits(header(TYPE_SPARSE), words, SPARSE_WORD_BITS)
                 } else {
-                    pack_bits(header(TYPE_FULL), registers.iter().map(|&r| u32::from(r)), REGISTER_BITS)
+                    [&header(TYPE_FULL), registers.bytes()].concat()
                 }
             }
         }
@@ -149,8 +149,8 @@ impl Hll {
 
     fn promote(&mut self) {
         if let Form::Explicit(Hashes(hashes)) = &self.0 {
-            let mut registers = vec![0; REGISTERS];
-            hashes.iter().for_each(|&hash| raise(&mut registers, hash as u64));
+            let mut registers = Registers::default();
+            hashes.iter().for_each(|&hash| registers.raise(hash as u64));
             self.0 = Form::Registers(registers);
         }
     }
@@ -169,14 +169,6 @@ fn union(left: &[i64], right: &[i64]) -> Vec<i64> {
     union.extend_from_slice(&left[l..]);
     union.extend_from_slice(&right[r..]);
     union
-}
-
-fn raise(registers: &mut [u8], hash: u64) {
-    let register = &mut registers[(hash as usize) & (REGISTERS - 1)];
-    let substream = hash >> LOG2M;
-    if substream != 0 {
-        *register = (*register).max((substream.trailing_zeros() + 1).min(REGISTER_MAX) as u8);
-    }
 }
 
 fn header(form: u8) -> Vec<u8> {

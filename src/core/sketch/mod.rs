@@ -4,3 +4,4 @@ pub mod counts;
 pub mod histogram;
 pub mod hll;
 pub mod moving;
+mod registers;
