@@ -22,7 +22,7 @@ use crate::core::slo::lag::Samples;
 use crate::core::slo::watch::{Corrected, Progress};
 
 /// First byte of every changelog value; another one is written by a release this one cannot read.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// What a changelog record is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -8,6 +8,8 @@ use std::ops::BitOr;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::packed::Packed;
+
 /// With more pairs a search costs more than a look into a span, which may take more memory than they.
 const PAIRS_MAX: usize = 400;
 /// From so many on, what is counted at once goes into a span: sorting it into pairs costs more.
@@ -44,18 +46,11 @@ struct Span<C> {
 #[derive(Clone, Copy, Debug)]
 pub enum Stretch<'a> {
     Pairs(&'a [(u16, u32)]),
-    /// An index may come several times.
-    Packed(&'a [(u16, u16)]),
+    Packed(Packed<'a>),
     Slim(usize, &'a [u8]),
     Narrow(usize, &'a [u16]),
     Middle(usize, &'a [u32]),
     Wide(usize, &'a [u64]),
-}
-
-impl<'a> From<&'a [(u16, u16)]> for Stretch<'a> {
-    fn from(counts: &'a [(u16, u16)]) -> Stretch<'a> {
-        Stretch::Packed(counts)
-    }
 }
 
 impl Stretch<'_> {
@@ -67,7 +62,7 @@ impl Stretch<'_> {
     pub fn each(&self, mut each: impl FnMut(u16, u64)) {
         match self {
             Stretch::Pairs(pairs) => pairs.iter().for_each(|&(index, count)| each(index, count.into())),
-            Stretch::Packed(counts) => counts.iter().for_each(|&(index, count)| each(index, count.into())),
+            Stretch::Packed(packed) => packed.iter().for_each(|(index, count)| each(index, count)),
             Stretch::Slim(first, counts) => each_in_span(*first, counts, each),
             Stretch::Narrow(first, counts) => each_in_span(*first, counts, each),
             Stretch::Middle(first, counts) => each_in_span(*first, counts, each),

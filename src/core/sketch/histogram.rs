@@ -149,7 +149,7 @@ fn index_of(value: u64) -> u16 {
 }
 
 /// The lowest value that is counted there.
-pub fn lowest_of(index: u16) -> u64 {
+fn lowest_of(index: u16) -> u64 {
     let (bucket, sub) = split(index);
     sub << bucket
 }

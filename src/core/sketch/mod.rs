@@ -4,4 +4,5 @@ pub mod counts;
 pub mod histogram;
 pub mod hll;
 pub mod moving;
+pub mod packed;
 mod registers;

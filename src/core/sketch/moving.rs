@@ -125,8 +125,8 @@ impl Blocks {
             Stretch::Pairs(pairs) => {
                 pairs.iter().for_each(|&(index, count)| self.count(index, count.into(), each));
             }
-            Stretch::Packed(counts) => {
-                counts.iter().for_each(|&(index, count)| self.count(index, count.into(), each));
+            Stretch::Packed(packed) => {
+                packed.iter().for_each(|(index, count)| self.count(index, count, each));
             }
             Stretch::Slim(first, counts) => self.each_in_span(first, counts, each),
             Stretch::Narrow(first, counts) => self.each_in_span(first, counts, each),

@@ -137,7 +137,7 @@ impl<'p> Part<'p> {
     fn values(&self, measured: usize) -> Option<Recorded<'p>> {
         match self {
             Part::Pane(pane) => pane.values.get(measured).map(Histogram::recorded),
-            Part::Second(second) => second.values(measured),
+            Part::Second(second) => Some(second.values(measured)),
         }
     }
 }

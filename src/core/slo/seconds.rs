@@ -3,11 +3,14 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::core::partial::CellsDelta;
-use crate::core::sketch::histogram::{Recorded, lowest_of};
+use crate::core::sketch::counts::Stretch;
+use crate::core::sketch::histogram::{Histogram, Recorded};
+use crate::core::sketch::packed::{Packed, Packer, Unpacked, push_number, take_number};
 use crate::core::time::floor_to;
 
 const MINUTE_S: i64 = 60;
@@ -17,27 +20,28 @@ const SLACK: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seconds(BTreeMap<i64, Arc<Minute>>);
 
-/// Lists of (what, count) of the seconds that have events, one behind the other: of each second first its cells, then
-/// the values of each measured field by their index.
+/// The seconds that have events, one behind the other. What was added says how it looks, and not when.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Minute {
     /// Which seconds, ascending.
     seconds: Vec<u8>,
-    /// Measured fields.
-    measured: usize,
-    /// Of each second and list its end in `counts`.
+    /// Of each second its end in `bytes`.
     ends: Vec<u32>,
-    /// Of each second and field, how far its largest value lies above the lowest that has the same index.
-    beyond: Vec<u32>,
-    /// Ascending within a list. A count that does not fit stands as several.
-    counts: Vec<(u16, u16)>,
+    /// Of each second its lists, each after its length: first its cells, then for each measured field the largest value
+    /// and the values by their index. Empty lists at the end are left out.
+    bytes: Vec<u8>,
 }
 
 /// One second with events.
 #[derive(Clone, Copy)]
-pub struct Second<'a> {
-    minute: &'a Minute,
-    at: usize,
+pub struct Second<'a>(&'a [u8]);
+
+struct Lists<'a>(&'a [u8]);
+
+/// A list that is written anew with more counts.
+struct Merging<'a> {
+    known: Peekable<Unpacked<'a>>,
+    merged: Packer<'a>,
 }
 
 impl Seconds {
@@ -47,13 +51,9 @@ impl Seconds {
             self.shrink_before(start);
         }
         let minute = Arc::make_mut(self.0.entry(start).or_default());
-        minute.measure(delta.values.len());
+        let values = delta.values.iter().map(Histogram::recorded).map(Some);
         // Below 60.
-        let at = minute.place((second - start) as u8);
-        minute.merge(at, 0, delta.cells.iter().copied());
-        for (measured, values) in delta.values.iter().enumerate() {
-            minute.record(at, measured, values.recorded());
-        }
+        minute.add((second - start) as u8, delta.cells.iter().copied(), values);
     }
 
     /// A minute that is over grows seldom.
@@ -63,8 +63,7 @@ impl Seconds {
         {
             minute.seconds.shrink_to_fit();
             minute.ends.shrink_to_fit();
-            minute.beyond.shrink_to_fit();
-            minute.counts.shrink_to_fit();
+            minute.bytes.shrink_to_fit();
         }
     }
 
@@ -76,7 +75,7 @@ impl Seconds {
             let place =
                 |second: i64| minute.seconds.partition_point(|&known| start + i64::from(known) < second);
             let (from, to) = (place(range.start), place(range.end));
-            (from..to.max(from)).map(move |at| (start + i64::from(minute.seconds[at]), Second { minute, at }))
+            (from..to.max(from)).map(move |at| (start + i64::from(minute.seconds[at]), minute.second(at)))
         })
     }
 
@@ -94,9 +93,7 @@ impl Seconds {
         while let Some(mut entry) = self.0.first_entry().filter(|entry| *entry.key() < before_s) {
             let start = *entry.key();
             let gone = entry.get().seconds.partition_point(|&second| start + i64::from(second) < before_s);
-            (0..gone).for_each(|at| {
-                see(start + i64::from(entry.get().seconds[at]), Second { minute: entry.get(), at });
-            });
+            (0..gone).for_each(|at| see(start + i64::from(entry.get().seconds[at]), entry.get().second(at)));
             if gone == entry.get().seconds.len() {
                 entry.remove();
                 continue;
@@ -112,19 +109,12 @@ impl Seconds {
     pub fn adopt(&mut self, cell: impl Fn(u16) -> u16, measured: &[Option<usize>]) {
         for minute in self.0.values_mut() {
             let mut moved = Minute::default();
-            moved.measure(measured.len());
             for at in 0..minute.seconds.len() {
-                let second = Second { minute, at };
-                let place = moved.place(minute.seconds[at]);
+                let second = minute.second(at);
                 let mut cells = BTreeMap::new();
                 second.each_cell(|known, count| *cells.entry(cell(known)).or_insert(0) += count);
-                moved.merge(place, 0, cells.into_iter());
-                for (now, &before) in measured.iter().enumerate() {
-                    let Some(before) = before else { continue };
-                    if let Some(values) = second.values(before) {
-                        moved.record(place, now, values);
-                    }
-                }
+                let values = measured.iter().map(|before| before.map(|before| second.values(before)));
+                moved.add(minute.seconds[at], cells.into_iter(), values);
             }
             *minute = Arc::new(moved);
         }
@@ -132,136 +122,147 @@ impl Seconds {
 }
 
 impl<'a> Second<'a> {
-    /// A cell may come several times.
     pub fn each_cell(&self, mut each: impl FnMut(u16, u64)) {
-        self.list(0).iter().for_each(|&(cell, count)| each(cell, count.into()));
+        Packed::of(self.lists().next().unwrap_or_default())
+            .iter()
+            .for_each(|(cell, count)| each(cell, count));
     }
 
-    pub fn values(&self, measured: usize) -> Option<Recorded<'a>> {
-        let is_known = measured < self.minute.measured;
-        is_known.then(|| Recorded {
-            counts: self.list(1 + measured).into(),
-            max: self.minute.largest(self.at, measured),
-        })
+    pub fn values(&self, measured: usize) -> Recorded<'a> {
+        let (max, counts) = largest_and_counts(self.lists().nth(1 + measured).unwrap_or_default());
+        Recorded { counts: Stretch::Packed(counts), max }
     }
 
-    fn list(&self, list: usize) -> &'a [(u16, u16)] {
-        self.minute.list(self.at, list)
+    fn lists(&self) -> Lists<'a> {
+        Lists(self.0)
+    }
+
+    /// The same with more: cells ascending, each once, and values of each measured field.
+    fn with<'v>(
+        &self,
+        cells: impl Iterator<Item = (u16, u64)>,
+        mut values: impl Iterator<Item = Option<Recorded<'v>>>,
+    ) -> Vec<u8> {
+        let (mut lists, mut list) = (self.lists(), Vec::new());
+        let mut merging = Merging::of(Packed::of(lists.next().unwrap_or_default()), &mut list);
+        cells.for_each(|(cell, count)| merging.add(cell, count));
+        merging.end();
+        let mut bytes = Vec::with_capacity(self.0.len() + list.len());
+        push_list(&mut bytes, &list);
+        let mut end = bytes.len();
+        loop {
+            let (known, more) = (lists.next(), values.next());
+            if known.is_none() && more.is_none() {
+                break;
+            }
+            list.clear();
+            merge_values(known.unwrap_or_default(), more.flatten(), &mut list);
+            push_list(&mut bytes, &list);
+            if !list.is_empty() {
+                end = bytes.len();
+            }
+        }
+        bytes.truncate(end);
+        bytes
+    }
+}
+
+impl<'a> Iterator for Lists<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(take_number(&mut self.0)?).ok()?;
+        let (list, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(list)
+    }
+}
+
+fn push_list(bytes: &mut Vec<u8>, list: &[u8]) {
+    push_number(bytes, list.len() as u64);
+    bytes.extend_from_slice(list);
+}
+
+fn largest_and_counts(mut values: &[u8]) -> (Option<i64>, Packed<'_>) {
+    let largest = take_number(&mut values).map(|largest| largest as i64);
+    (largest, Packed::of(values))
+}
+
+fn merge_values(known: &[u8], more: Option<Recorded<'_>>, merged: &mut Vec<u8>) {
+    let (known_largest, counts) = largest_and_counts(known);
+    let Some(largest) = known_largest.max(more.and_then(|more| more.max)) else { return };
+    // Values are not negative.
+    push_number(merged, largest as u64);
+    let mut merging = Merging::of(counts, merged);
+    if let Some(more) = more {
+        more.counts.each(|index, count| merging.add(index, count));
+    }
+    merging.end();
+}
+
+impl<'a> Merging<'a> {
+    fn of(known: Packed<'a>, merged: &'a mut Vec<u8>) -> Merging<'a> {
+        Merging { known: known.iter().peekable(), merged: Packer::new(merged) }
+    }
+
+    /// Ascending, each once.
+    fn add(&mut self, what: u16, count: u64) {
+        while let Some((known, count)) = self.known.next_if(|(known, _)| *known < what) {
+            self.merged.push(known, count);
+        }
+        let known = self.known.next_if(|(known, _)| *known == what);
+        self.merged.push(what, count + known.map_or(0, |(_, count)| count));
+    }
+
+    fn end(mut self) {
+        self.known.for_each(|(known, count)| self.merged.push(known, count));
     }
 }
 
 impl Minute {
-    /// Makes room for so many measured fields.
-    fn measure(&mut self, measured: usize) {
-        if measured <= self.measured {
-            return;
-        }
-        let mut wider = Minute { measured, seconds: self.seconds.clone(), ..Minute::default() };
-        for at in 0..self.seconds.len() {
-            wider.beyond.extend_from_slice(&self.beyond[at * self.measured..(at + 1) * self.measured]);
-            wider.beyond.resize((at + 1) * measured, 0);
-            wider.ends.extend((0..=self.measured).map(|list| self.bounds(at, list).end as u32));
-            let end = self.bounds(at, self.measured).end as u32;
-            wider.ends.resize((at + 1) * (1 + measured), end);
-        }
-        wider.counts = std::mem::take(&mut self.counts);
-        *self = wider;
+    fn second(&self, at: usize) -> Second<'_> {
+        Second(self.bytes.get(self.bounds(at)).unwrap_or_default())
     }
 
-    fn bounds(&self, at: usize, list: usize) -> Range<usize> {
-        let place = at * (1 + self.measured) + list;
-        let end = |place: usize| self.ends.get(place).map_or(0, |&end| end as usize);
-        (if place == 0 { 0 } else { end(place - 1) })..end(place)
+    fn bounds(&self, at: usize) -> Range<usize> {
+        let end = |at: usize| self.ends.get(at).map_or(0, |&end| end as usize);
+        (if at == 0 { 0 } else { end(at - 1) })..end(at)
     }
 
-    fn list(&self, at: usize, list: usize) -> &[(u16, u16)] {
-        self.counts.get(self.bounds(at, list)).unwrap_or_default()
-    }
-
-    /// The largest value of a field: it has the last index of its list.
-    fn largest(&self, at: usize, measured: usize) -> Option<i64> {
-        let (index, _) = self.list(at, 1 + measured).last()?;
-        let beyond = self.beyond.get(at * self.measured + measured)?;
-        Some(lowest_of(*index) as i64 + i64::from(*beyond))
-    }
-
-    fn record(&mut self, at: usize, measured: usize, values: Recorded<'_>) {
-        let largest = self.largest(at, measured).max(values.max);
-        let mut sums: Vec<(u16, u64)> = Vec::new();
-        values.counts.each(|index, count| match sums.last_mut() {
-            Some((last, sum)) if *last == index => *sum += count,
-            _ => sums.push((index, count)),
-        });
-        self.merge(at, 1 + measured, sums.into_iter());
-        if let (Some((index, _)), Some(largest)) = (self.list(at, 1 + measured).last(), largest) {
-            // Values of one index differ by less than 2^32.
-            self.beyond[at * self.measured + measured] = (largest - lowest_of(*index) as i64) as u32;
-        }
+    fn add<'v>(
+        &mut self,
+        second: u8,
+        cells: impl Iterator<Item = (u16, u64)>,
+        values: impl Iterator<Item = Option<Recorded<'v>>>,
+    ) {
+        let at = self.place(second);
+        let (bounds, written) = (self.bounds(at), self.second(at).with(cells, values));
+        let (before, after) = (bounds.len(), written.len());
+        reserve(&mut self.bytes, after.saturating_sub(before));
+        self.bytes.splice(bounds, written);
+        self.ends[at..].iter_mut().for_each(|end| *end = *end - before as u32 + after as u32);
     }
 
     /// Where a second stands; it is entered if it is new.
     fn place(&mut self, second: u8) -> usize {
-        match self.seconds.binary_search(&second) {
-            Ok(at) => at,
-            Err(at) => {
-                let start = self.bounds(at, 0).start as u32;
-                insert(&mut self.seconds, at, 1, second);
-                insert(&mut self.ends, at * (1 + self.measured), 1 + self.measured, start);
-                insert(&mut self.beyond, at * self.measured, self.measured, 0);
-                at
-            }
+        let place = self.seconds.binary_search(&second);
+        if let Err(at) = place {
+            let start = self.bounds(at).start as u32;
+            reserve(&mut self.seconds, 1);
+            reserve(&mut self.ends, 1);
+            self.seconds.insert(at, second);
+            self.ends.insert(at, start);
         }
-    }
-
-    /// Adds counts, ascending by what they count and each once, to a list.
-    fn merge(&mut self, at: usize, list: usize, more: impl Iterator<Item = (u16, u64)>) {
-        let bounds = self.bounds(at, list);
-        let merged = merged(&self.counts[bounds.clone()], more);
-        let (before, after) = (bounds.len(), merged.len());
-        reserve(&mut self.counts, after.saturating_sub(before));
-        self.counts.splice(bounds, merged);
-        if before != after {
-            let first = at * (1 + self.measured) + list;
-            self.ends[first..].iter_mut().for_each(|end| *end = *end - before as u32 + after as u32);
-        }
+        place.unwrap_or_else(|at| at)
     }
 
     fn drop_first(&mut self, seconds: usize) {
-        let end = self.bounds(seconds - 1, self.measured).end;
+        let end = self.bounds(seconds - 1).end;
         self.seconds.drain(..seconds);
-        self.ends.drain(..seconds * (1 + self.measured));
+        self.ends.drain(..seconds);
         self.ends.iter_mut().for_each(|known| *known -= end as u32);
-        self.beyond.drain(..seconds * self.measured);
-        self.counts.drain(..end);
+        self.bytes.drain(..end);
     }
-}
-
-/// Two ascending lists as one, counts of the same added up.
-fn merged(known: &[(u16, u16)], more: impl Iterator<Item = (u16, u64)>) -> Vec<(u16, u16)> {
-    let mut merged = Vec::with_capacity(known.len() + more.size_hint().0);
-    let mut at = 0;
-    for (what, count) in more {
-        let first = at;
-        at += known[first..].iter().take_while(|(known, _)| *known < what).count();
-        merged.extend_from_slice(&known[first..at]);
-        let mut sum = count;
-        while let Some((_, count)) = known.get(at).filter(|(known, _)| *known == what) {
-            sum += u64::from(*count);
-            at += 1;
-        }
-        while sum > 0 {
-            let part = u16::try_from(sum).unwrap_or(u16::MAX);
-            merged.push((what, part));
-            sum -= u64::from(part);
-        }
-    }
-    merged.extend_from_slice(&known[at..]);
-    merged
-}
-
-fn insert<T: Clone>(list: &mut Vec<T>, at: usize, count: usize, value: T) {
-    reserve(list, count);
-    list.splice(at..at, std::iter::repeat_n(value, count));
 }
 
 /// No more than is needed and a little: there are many lists, and most stay as they are.
@@ -274,7 +275,6 @@ fn reserve<T>(list: &mut Vec<T>, more: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::sketch::histogram::Histogram;
     use proptest::prelude::*;
 
     type Model = BTreeMap<i64, (BTreeMap<u16, u64>, Vec<Histogram>)>;
@@ -298,18 +298,16 @@ mod tests {
         for ((at, second), (known, (cells, histograms))) in found.into_iter().zip(expected) {
             assert_eq!((at, &counted(&second)), (*known, cells));
             for (measured, histogram) in histograms.iter().enumerate() {
-                let expected = values(histogram.recorded());
-                match second.values(measured) {
-                    Some(found) => assert_eq!(values(found), expected, "{at} {measured}"),
-                    None => assert_eq!(expected, (BTreeMap::new(), None)),
-                }
+                let found = values(second.values(measured));
+                assert_eq!(found, values(histogram.recorded()), "{at} {measured}");
             }
         }
     }
 
     fn deltas() -> impl Strategy<Value = Vec<(i64, CellsDelta)>> {
         let cells = prop::collection::btree_map(0u16..5, prop_oneof![1u64..4, 65_530u64..200_000], 1..4);
-        let histogram = prop::collection::vec(0i64..300, 0..30).prop_map(|values| {
+        let value = prop_oneof![0i64..300, 0i64..1 << 42];
+        let histogram = prop::collection::vec(value, 0..30).prop_map(|values| {
             let mut histogram = Histogram::default();
             values.iter().for_each(|&value| histogram.record(value));
             histogram
@@ -338,6 +336,9 @@ mod tests {
             prop_assert_eq!(seconds.newest(), model.keys().next_back().copied());
             let written = postcard::to_stdvec(&seconds).unwrap();
             prop_assert_eq!(&postcard::from_bytes::<Seconds>(&written).unwrap(), &seconds);
+            let mut backwards = Seconds::default();
+            deltas.iter().rev().for_each(|(second, delta)| backwards.add(*second, delta));
+            prop_assert_eq!(&backwards, &seconds);
             let mut gone = Vec::new();
             seconds.forget(cut, |second, held| gone.push((second, counted(&held))));
             let kept = model.split_off(&cut);

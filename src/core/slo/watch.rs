@@ -222,7 +222,7 @@ impl Watch {
         if self.snapshots.back().is_some_and(|(at_s, _)| *at_s < to_s) {
             let before = self.snapshots.back().map(|(_, run)| run);
             let (hour_s, hour) = before.map(|run| (run.hour_s, run.hour.clone())).unwrap_or_default();
-            self.snapshots.push_back((to_s, Run { hour_s, hour, ..Run::default() }));
+            self.remember(to_s, Run { hour_s, hour, ..Run::default() });
         }
         if let Some((_, run)) = self.snapshots.back().filter(|_| to_s < settled_s) {
             self.settled_s = Some(to_s);
@@ -243,12 +243,18 @@ impl Watch {
 
     fn snapshot(&mut self, at_s: i64, correct_within_s: i64) {
         if self.snapshots.back().is_none_or(|(last_s, _)| at_s - last_s >= SNAPSHOT_EVERY_S) {
-            self.snapshots.push_back((at_s, self.settled.clone()));
+            self.remember(at_s, self.settled.clone());
         }
         // The oldest kept is the last one at or before the horizon.
         while self.snapshots.get(1).is_some_and(|(second_s, _)| *second_s <= at_s - correct_within_s) {
             self.snapshots.pop_front();
         }
+    }
+
+    /// In no more room than is needed: there are soon as many as ever, of each group.
+    fn remember(&mut self, at_s: i64, run: Run) {
+        self.snapshots.reserve_exact(1);
+        self.snapshots.push_back((at_s, run));
     }
 
     fn forget(&mut self, before_s: i64) {
