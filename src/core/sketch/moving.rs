@@ -6,7 +6,7 @@ use crate::core::source::Quantile;
 
 /// With more indices they stand in blocks.
 const FEW: usize = 512;
-/// Counts of so many indices stand together.
+/// Sums of so many indices stand together.
 const BLOCK: usize = 1 << 6;
 
 /// Counts by index: adding and taking off cost as much as what is added, however many values there are.
@@ -26,8 +26,21 @@ struct Blocks(Vec<Option<Box<Block>>>);
 
 #[derive(Debug)]
 struct Block {
-    counts: [u64; BLOCK],
+    sums: Sums,
     total: u64,
+}
+
+#[derive(Debug)]
+enum Sums {
+    /// There is a window for each group, and most of its indices are counted a few times.
+    Slim([u8; BLOCK]),
+    Wide(Box<[u64; BLOCK]>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Add,
+    TakeOff,
 }
 
 impl Default for Moving {
@@ -46,14 +59,14 @@ impl Moving {
                 }
             }
             let mut blocks = Blocks::default();
-            counts.iter().for_each(|&(index, count)| blocks.count(index, count, |sum, count| *sum += count));
+            counts.iter().for_each(|&(index, count)| blocks.count(index, count, Change::Add));
             self.0 = Form::Many(blocks);
             if !values.is_span() {
                 return;
             }
         }
         if let Form::Many(blocks) = &mut self.0 {
-            blocks.each_count(values, |sum, count| *sum += count);
+            blocks.change(values, Change::Add);
         }
     }
 
@@ -62,7 +75,7 @@ impl Moving {
         match &mut self.0 {
             Form::Few(counts) => values.each(|index, count| take_off(counts, index, count)),
             Form::Many(blocks) => {
-                blocks.each_count(values, |sum, count| *sum -= count);
+                blocks.change(values, Change::TakeOff);
                 blocks.0.iter_mut().for_each(|block| drop(block.take_if(|block| block.total == 0)));
             }
         }
@@ -119,27 +132,24 @@ fn find(counts: impl Iterator<Item = (u16, u64)>, mut seen: u64, rank: u64) -> O
 }
 
 impl Blocks {
-    /// Hands out each sum with the count of `values` there, zeros too where that takes no longer.
-    fn each_count(&mut self, values: Stretch<'_>, each: impl Fn(&mut u64, u64) + Copy) {
+    fn change(&mut self, values: Stretch<'_>, change: Change) {
         match values {
             Stretch::Pairs(pairs) => {
-                pairs.iter().for_each(|&(index, count)| self.count(index, count.into(), each));
+                pairs.iter().for_each(|&(index, count)| self.count(index, count.into(), change));
             }
             Stretch::Packed(packed) => {
-                packed.iter().for_each(|(index, count)| self.count(index, count, each));
+                packed.iter().for_each(|(index, count)| self.count(index, count, change));
             }
-            Stretch::Slim(first, counts) => self.each_in_span(first, counts, each),
-            Stretch::Narrow(first, counts) => self.each_in_span(first, counts, each),
-            Stretch::Middle(first, counts) => self.each_in_span(first, counts, each),
-            Stretch::Wide(first, counts) => self.each_in_span(first, counts, each),
+            Stretch::Slim(first, counts) => self.change_span(first, counts, change),
+            Stretch::Narrow(first, counts) => self.change_span(first, counts, change),
+            Stretch::Middle(first, counts) => self.change_span(first, counts, change),
+            Stretch::Wide(first, counts) => self.change_span(first, counts, change),
         }
     }
 
-    fn count(&mut self, index: u16, count: u64, each: impl Fn(&mut u64, u64)) {
+    fn count(&mut self, index: u16, count: u64, change: Change) {
         let index = usize::from(index);
-        let block = self.block(index);
-        each(&mut block.counts[index % BLOCK], count);
-        each(&mut block.total, count);
+        self.block(index).change(index % BLOCK, &[count], count, change);
     }
 
     fn find(&self, rank: u64) -> Option<(u16, u64)> {
@@ -148,7 +158,7 @@ impl Blocks {
             if seen + block.total >= rank {
                 // They were put there as `u16`.
                 let index = |place: usize| (at * BLOCK + place) as u16;
-                let counts = block.counts.iter().enumerate().map(|(place, &count)| (index(place), count));
+                let counts = (0..BLOCK).map(|place| (index(place), block.sum(place)));
                 return find(counts, seen, rank);
             }
             seen += block.total;
@@ -156,21 +166,13 @@ impl Blocks {
         None
     }
 
-    fn each_in_span<C: Copy + Into<u64>>(
-        &mut self,
-        first: usize,
-        mut counts: &[C],
-        each: impl Fn(&mut u64, u64) + Copy,
-    ) {
+    fn change_span<C: Copy + Into<u64>>(&mut self, first: usize, mut counts: &[C], change: Change) {
         let mut at = first;
         while !counts.is_empty() {
             let (here, after) = counts.split_at(counts.len().min(BLOCK - at % BLOCK));
             let total = here.iter().map(|&count| count.into()).sum::<u64>();
             if total > 0 {
-                let block = self.block(at);
-                each(&mut block.total, total);
-                let sums = &mut block.counts[at % BLOCK..];
-                sums.iter_mut().zip(here).for_each(|(sum, &count)| each(sum, count.into()));
+                self.block(at).change(at % BLOCK, here, total, change);
             }
             (at, counts) = (at + here.len(), after);
         }
@@ -185,7 +187,45 @@ impl Blocks {
         if self.0.len() <= at {
             self.0.resize_with(at + 1, || None);
         }
-        self.0[at].get_or_insert_with(|| Box::new(Block { counts: [0; BLOCK], total: 0 }))
+        self.0[at].get_or_insert_with(|| Box::new(Block { sums: Sums::Slim([0; BLOCK]), total: 0 }))
+    }
+}
+
+impl Block {
+    /// `counts` stand from `place` on and come to `total`.
+    fn change<C: Copy + Into<u64>>(&mut self, place: usize, counts: &[C], total: u64, change: Change) {
+        self.total = change.of(self.total, total);
+        if let Sums::Slim(sums) = &mut self.sums {
+            let changed = sums[place..].iter().zip(counts);
+            let changed = changed.map(|(&sum, &count)| change.of(sum.into(), count.into()));
+            // Without a branch, so that many are looked at at once.
+            if changed.fold(0, |all, sum| all | sum) <= u8::MAX.into() {
+                let sums = sums[place..].iter_mut().zip(counts);
+                sums.for_each(|(sum, &count)| *sum = change.of((*sum).into(), count.into()) as u8);
+                return;
+            }
+            self.sums = Sums::Wide(Box::new(sums.map(u64::from)));
+        }
+        if let Sums::Wide(sums) = &mut self.sums {
+            let sums = sums[place..].iter_mut().zip(counts);
+            sums.for_each(|(sum, &count)| *sum = change.of(*sum, count.into()));
+        }
+    }
+
+    fn sum(&self, place: usize) -> u64 {
+        match &self.sums {
+            Sums::Slim(sums) => sums[place].into(),
+            Sums::Wide(sums) => sums[place],
+        }
+    }
+}
+
+impl Change {
+    fn of(self, sum: u64, count: u64) -> u64 {
+        match self {
+            Change::Add => sum + count,
+            Change::TakeOff => sum - count,
+        }
     }
 }
 
@@ -204,7 +244,11 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_added_can_be_taken_off(
-            a in prop::collection::vec(0i64..1 << 42, 0..800),
+            a in prop_oneof![
+                prop::collection::vec(0i64..1 << 42, 0..800),
+                // More of a value than fit into a byte.
+                prop::collection::vec(0i64..8, 0..6_000),
+            ],
             b in prop_oneof![
                 prop::collection::vec(0i64..5_000, 0..1_500),
                 prop::collection::vec(0i64..50_000_000, 0..300),
