@@ -14,11 +14,8 @@ pub const PER_HOUR: u64 = PER_SECOND * 3_600;
 const TIMED: u64 = 700_000;
 /// Before them, so that nearly every key has its row.
 const WARM_UP: u64 = 700_000;
-/// Under lag ingest waits until a delta holds so many events (`src/roles/pace.rs`), but no longer than a second, which
-/// is about so many records; and 50 ms at least.
-const EVENTS_PER_DELTA: u64 = 8;
-const BACKLOG_MOST: u64 = 350_000;
-const BACKLOG_LEAST: u64 = BACKLOG_MOST / 20;
+/// Under lag ingest flushes once a second (`src/roles/pace.rs`), which is about so many records.
+const BACKLOG: u64 = 350_000;
 /// Bytes an open hour of a series may take.
 const HOUR_TARGET: f64 = 20.0 * 1024.0;
 /// `limit` of `request_log_hourly` as it ships.
@@ -136,7 +133,7 @@ pub fn cost(series: u64, spread: Spread, flush: &str) -> Figures {
     for n in 1..=WARM_UP {
         let request = traffic.next();
         path.take_decoded(&traffic, &request);
-        if n % BACKLOG_MOST == 0 {
+        if n % BACKLOG == 0 {
             path.flush();
         }
     }
@@ -147,8 +144,7 @@ pub fn cost(series: u64, spread: Spread, flush: &str) -> Figures {
         let records: Vec<_> = records.iter().map(|request| (request.at_us, traffic.json(request))).collect();
         path.take(&records);
         left -= records.len() as u64;
-        let (deltas, events) = path.pending();
-        let is_full = events >= BACKLOG_MOST.min(BACKLOG_LEAST.max(EVENTS_PER_DELTA * deltas as u64));
+        let is_full = path.pending().1 >= BACKLOG;
         if flush == FLUSHES[0] || is_full || left == 0 {
             path.flush();
         }

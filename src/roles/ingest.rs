@@ -393,9 +393,8 @@ impl Ingest {
     }
 
     fn pending(&mut self) -> Pending {
-        let (deltas, events) = self.fold.pending();
+        let (_, events) = self.fold.pending();
         Pending {
-            deltas: deltas as u64,
             events,
             has_grown: self.fold.has_grown(),
             has_passed: self.fold.has_passed(),

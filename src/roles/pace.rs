@@ -1,13 +1,12 @@
 //! When ingest flushes: as soon as it makes a difference, and not before.
 //!
 //! A flush is a transaction over all shards. Between two of them nothing new can be said but of what only grows, or when a
-//! second is over; so all other events wait for one of those. Under lag a flush waits until its deltas are worth it.
+//! second is over; so all other events wait for one of those. Under lag nothing is told in time anyway, and the longest
+//! wait makes the most of each delta.
 
 use std::time::{Duration, Instant};
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
-/// A flush under lag waits until a delta holds about so many events.
-const EVENTS_PER_DELTA: u64 = 8;
 
 pub struct Pace {
     flush: Duration,
@@ -20,7 +19,6 @@ pub struct Pace {
 /// What waits for the next flush.
 #[derive(Clone, Copy, Debug)]
 pub struct Pending {
-    pub deltas: u64,
     pub events: u64,
     pub has_grown: bool,
     /// A second is over in all partitions, or in some.
@@ -59,8 +57,7 @@ impl Pace {
     fn due(&self, pending: Pending) -> Instant {
         let soonest = self.flushed + self.flush;
         if pending.is_behind {
-            let is_thin = pending.events < EVENTS_PER_DELTA * pending.deltas;
-            return if is_thin { self.flushed + self.flush_max } else { soonest };
+            return self.flushed + self.flush_max;
         }
         if pending.has_grown || pending.has_passed {
             return soonest;
@@ -77,14 +74,8 @@ mod tests {
 
     const FLUSH: Duration = Duration::from_millis(50);
     const FLUSH_MAX: Duration = Duration::from_secs(1);
-    const NOTHING: Pending = Pending {
-        deltas: 10,
-        events: 1_000,
-        has_grown: false,
-        has_passed: false,
-        has_turned: false,
-        is_behind: false,
-    };
+    const NOTHING: Pending =
+        Pending { events: 1_000, has_grown: false, has_passed: false, has_turned: false, is_behind: false };
 
     /// Milliseconds after the last flush at which `pending`, seen at `seen_ms`, is flushed.
     fn due_ms(pending: Pending, seen_ms: u64) -> u64 {
@@ -118,10 +109,10 @@ mod tests {
     }
 
     #[test]
-    fn under_lag_a_flush_waits_for_full_deltas() {
+    fn under_lag_a_flush_waits_as_long_as_any() {
         let behind =
             Pending { is_behind: true, has_turned: true, has_passed: true, has_grown: true, ..NOTHING };
-        assert_eq!((due_ms(behind, 0), due_ms(Pending { events: 79, ..behind }, 0)), (50, 1_000));
+        assert_eq!(due_ms(behind, 0), 1_000);
     }
 
     #[test]
