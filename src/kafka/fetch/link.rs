@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -26,12 +27,23 @@ pub(super) struct Link {
     client_id: StrBytes,
     /// Requests not written yet.
     out: BytesMut,
-    /// The answer read so far, behind its length.
-    answer: Vec<u8>,
+    /// The answer read so far, behind its length: the first `read` bytes. The next one comes in the same memory once all
+    /// of the last is handed out, for what is new would be faulted in and made zero first.
+    answer: Arc<Vec<u8>>,
+    read: usize,
     correlation: i32,
     waits_for: Option<WaitsFor>,
     /// Of Fetch, once the broker has said what it speaks.
     version: Option<i16>,
+}
+
+/// Shared by all that is handed out of it.
+struct Whole(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// The request under way.
@@ -56,7 +68,8 @@ impl Link {
             stream,
             client_id: StrBytes::from_string(client_id.to_owned()),
             out: BytesMut::new(),
-            answer: Vec::new(),
+            answer: Arc::default(),
+            read: 0,
             correlation: 0,
             waits_for: None,
             version: None,
@@ -131,29 +144,36 @@ impl Link {
         if length > ANSWER_LIMIT_BYTES {
             return Err(io::Error::other(format!("an answer of {length} bytes is too large")));
         }
-        self.answer.reserve_exact(length);
         if !self.fill(LENGTH_BYTES + length)? {
             return Ok(None);
         }
         let asked = self.waits_for.take().ok_or_else(|| io::Error::other("an answer nobody asked for"))?;
-        let mut answer = Bytes::from(std::mem::take(&mut self.answer));
-        answer.advance(LENGTH_BYTES);
+        let answer = Bytes::from_owner(Whole(Arc::clone(&self.answer))).slice(LENGTH_BYTES..self.read);
+        self.read = 0;
         Ok(Some((answer, asked.key, asked.version)))
     }
 
-    /// Reads until `answer` has so many bytes. False: they have not come yet.
+    /// Reads until there are so many bytes of the answer. False: they have not come yet.
     fn fill(&mut self, bytes: usize) -> io::Result<bool> {
-        let missing = bytes.saturating_sub(self.answer.len());
-        if missing == 0 {
-            return Ok(true);
+        if self.read == 0 && Arc::get_mut(&mut self.answer).is_none() {
+            // The last answer is still being handed out.
+            self.answer = Arc::default();
         }
-        // What was read before an error is kept.
-        match (&mut self.stream).take(missing as u64).read_to_end(&mut self.answer) {
-            Ok(_) if self.answer.len() < bytes => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => Ok(true),
-            Err(error) if is_not_yet(&error) => Ok(false),
-            Err(error) => Err(error),
+        let answer = Arc::make_mut(&mut self.answer);
+        if answer.len() < bytes {
+            answer.reserve_exact(bytes - answer.len());
+            answer.resize(bytes, 0);
         }
+        while self.read < bytes {
+            match self.stream.read(&mut answer[self.read..bytes]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(more) => self.read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_not_yet(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// Whether the broker owes an answer for too long; `held_back`: as long as it may hold one back.
