@@ -181,7 +181,7 @@ fn fill(mut traffic: Traffic, limit: u32, (per_hour, hours): (u64, u64), every: 
         }
         path.take_decoded(&traffic, &request);
         records += 1;
-        if records % (BACKLOG_MOST / every) == 0 {
+        if records % (BACKLOG / every) == 0 {
             path.flush();
         }
     }

@@ -232,7 +232,7 @@ fn large_log() -> Vec<Vec<u8>> {
         let took_us = 1_000 + (second * 7_919 + n * 104_729) % 399_000;
         Hit { took_us: Some(took_us), ..hit(0, 0, at_us) }
     };
-    let busy = (0..700).flat_map(|second| (0..90).map(move |n| took(second, n)));
+    let busy = (0..700).flat_map(|second| (0..250).map(move |n| took(second, n)));
     let other = (0..1_700).step_by(5).map(|second| Hit { host: "elm", ..took(second, 0) });
     let hits: Vec<Hit> = busy.chain(other).collect();
     let setup = Setup { seed: 1, workers: 1, shards: 1, partitions: 1, mishaps: false };
