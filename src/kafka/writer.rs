@@ -380,12 +380,18 @@ impl TransactionalWriter {
             ClientError::Transaction(inner) if inner.txn_requires_abort() && is_denied(inner.code()) => {
                 self.denied(inner.code(), inner.string())
             }
-            ClientError::Transaction(inner) if inner.txn_requires_abort() => {
-                let failure = self.deliveries.failure().unwrap_or_else(|| Failure::passing(inner.string()));
-                self.abort_because(failure)
-            }
+            ClientError::Transaction(inner) if inner.txn_requires_abort() => self.failed(inner.string()),
             _ => self.settled(error),
         }
+    }
+
+    /// The transaction has failed, for an earlier record or in the background, of which `reason` may say nothing.
+    fn failed(&mut self, reason: String) -> CommitError {
+        if let Some(what) = self.deliveries.refusal() {
+            return self.denied(Code::TopicAuthorizationFailed, what);
+        }
+        let failure = self.deliveries.failure().unwrap_or_else(|| Failure::passing(reason));
+        self.abort_because(failure)
     }
 
     /// The closed mapping of librdkafka's flags, but for "requires abort":
@@ -419,14 +425,7 @@ impl TransactionalWriter {
         let bytes = record.payload.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
         let reason = format!("a record of {bytes} bytes for `{}`: {error}", record.topic);
         match error.rdkafka_error_code() {
-            // The transaction has failed already, for an earlier record or in the background.
-            Some(Code::State) if self.open => {
-                if let Some(what) = self.deliveries.refusal() {
-                    return self.denied(Code::TopicAuthorizationFailed, what);
-                }
-                let failure = self.deliveries.failure().unwrap_or_else(|| Failure::passing(reason));
-                self.abort_because(failure)
-            }
+            Some(Code::State) if self.open => self.failed(reason),
             _ => CommitError::Fatal { reason },
         }
     }
