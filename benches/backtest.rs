@@ -91,7 +91,7 @@ fn main() {
         backtest("a file", &folder, &["--input", file]);
     }
     if only != "file" {
-        let deployment = Deployment::start(PARTITIONS, &Settings::default());
+        let deployment = Deployment::start_for_load(PARTITIONS, &Settings::default());
         generate(&deployment.folder(), &workload);
         backtest("Kafka, 3 topics x 12 partitions", &deployment.folder(), &["--from", &start, "--to", &end]);
     }

@@ -39,7 +39,7 @@ fn main() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     pin(std::process::id(), 0, cores);
     let settings = Settings { internal_partitions: 12, workers: 1, more: "" };
-    let deployment = Deployment::start(PARTITIONS, &settings);
+    let deployment = Deployment::start_for_load(PARTITIONS, &settings);
     let mut generate = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
     generate.args(["generate", "--start", &rfc3339(START_US), "--span", &format!("{}s", records / 7_000)]);
     generate.args(["--events", &records.to_string(), "--config"]).arg(deployment.folder());

@@ -76,7 +76,8 @@ fn figure(line: &str, name: &str) -> u64 {
 fn main() {
     let bytes = number("PLIMSOLL_BENCH_MEGABYTES", 100) as f64 * 1e6;
     let more = "intervals: {provisional: 60m, checkpoint: 10s, commit: 10ms}\n";
-    let deployment = Deployment::start(PARTITIONS, &Settings { internal_partitions: 4, workers: 1, more });
+    let deployment =
+        Deployment::start_for_load(PARTITIONS, &Settings { internal_partitions: 4, workers: 1, more });
     deployment.write_only_rules(RULES);
     let start_us = wall_clock_us() - SPAN_US;
     for first in (0..EVENTS).step_by(CHUNK as usize) {

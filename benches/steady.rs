@@ -151,7 +151,7 @@ fn main() {
     let (seconds, rate) =
         (number("PLIMSOLL_BENCH_SECONDS", 300) as u64, number("PLIMSOLL_BENCH_RATE", 7_000) as u64);
     let settings = Settings { internal_partitions: 12, workers: 1, more: "" };
-    let deployment = Deployment::start(PARTITIONS, &settings);
+    let deployment = Deployment::start_for_load(PARTITIONS, &settings);
     fs::write(deployment.folder().join("alerts/bench.yaml"), RULES).unwrap();
     let mut replica = deployment.replica("one", &[]);
     replica.wait_for_log("ingest partitions assigned", Duration::from_secs(60));

@@ -52,7 +52,7 @@ fn wait_until_quiet(deployment: &Deployment, replica: &mut Replica) {
 fn main() {
     let (records, hours) = (number("PLIMSOLL_BENCH_RECORDS", 2_000_000), number("PLIMSOLL_BENCH_HOURS", 6));
     let deployment =
-        Deployment::start(PARTITIONS, &Settings { internal_partitions: 12, ..Settings::default() });
+        Deployment::start_for_load(PARTITIONS, &Settings { internal_partitions: 12, ..Settings::default() });
     let folder = deployment.folder();
     let folder = folder.to_str().unwrap();
     let binary = env!("CARGO_BIN_EXE_plimsoll");

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use plimsoll::kafka::{Connection, Follower, TopicPartition};
+use plimsoll::local::Jit;
 use plimsoll::local::cluster::LocalCluster;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
@@ -20,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Everything on three brokers, each record on all of them, written when two have it.
 pub fn deploy(more: &'static str) -> Deployment<LocalCluster> {
     let brokers = || {
-        let cluster = LocalCluster::start(SERVERS).unwrap();
+        let cluster = LocalCluster::start(SERVERS, Jit::Full).unwrap();
         let connection = Connection::to_brokers(cluster.brokers());
         (cluster, connection)
     };

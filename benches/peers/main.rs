@@ -99,7 +99,7 @@ fn main() {
     let jars = (is_wanted(System::Streams) || is_wanted(System::Flink)).then(|| built(Jars::build()));
     let python = is_wanted(System::Bytewax).then(|| built(Environment::build()));
     pin(std::process::id(), 0, cores);
-    let deployment = Deployment::start(PARTITIONS as u32, &Settings::default());
+    let deployment = Deployment::start_for_load(PARTITIONS as u32, &Settings::default());
     generate(&deployment, records, users);
     eprintln!("computing the answer from {records} records ...");
     let answer = Answer::of(&deployment, PARTITIONS, requests_by);

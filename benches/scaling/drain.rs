@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use plimsoll::core::time::rfc3339;
 use plimsoll::kafka::Connection;
+use plimsoll::local::Jit;
 use plimsoll::local::kafka::LocalKafka;
 use serde_json::Value;
 
@@ -61,7 +62,7 @@ pub fn drain(partitions: u32, workers: u32, replicas: u32, cores: Cores) -> Figu
     let cores = cores.apart();
     pin(std::process::id(), 0, cores);
     let brokers = || {
-        let kafka = LocalKafka::start_with(BROKER).unwrap();
+        let kafka = LocalKafka::start_with(Jit::Full, BROKER).unwrap();
         let connection = Connection::to_brokers(kafka.brokers());
         (kafka, connection)
     };

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::LocalError;
 use super::cache::{self, ScratchDirectory};
 use super::kafka::{again_on_taken_ports, libraries};
-use super::node::{Node, Place, server_properties, wait_until_all_ready};
+use super::node::{Jit, Node, Place, server_properties, wait_until_all_ready};
 
 /// Less is not enough to recover the logs of many crashes.
 const HEAP_MB: u32 = 512;
@@ -22,12 +22,12 @@ pub struct LocalCluster {
 
 impl LocalCluster {
     /// Starts `servers` of them, 1 to 9, and waits until each answers.
-    pub fn start(servers: usize) -> Result<LocalCluster, LocalError> {
+    pub fn start(servers: usize, jit: Jit) -> Result<LocalCluster, LocalError> {
         let libs = libraries()?;
-        again_on_taken_ports(|| LocalCluster::start_once(&libs, servers))
+        again_on_taken_ports(|| LocalCluster::start_once(&libs, servers, jit))
     }
 
-    fn start_once(libs: &Path, servers: usize) -> Result<LocalCluster, LocalError> {
+    fn start_once(libs: &Path, servers: usize, jit: Jit) -> Result<LocalCluster, LocalError> {
         let directory = ScratchDirectory::create("kafka")?;
         let ports = cache::free_ports(2 * servers)?;
         let (client_ports, controller_ports) = ports.split_at(servers);
@@ -36,7 +36,8 @@ impl LocalCluster {
             let home = directory.path().join(format!("node-{id}"));
             fs::create_dir(&home).map_err(LocalError::io("creating", &home))?;
             let properties = server_properties(&home, &Place { id, port, controller_ports });
-            nodes.push(Node::format(libs, &home, format!("127.0.0.1:{port}"), HEAP_MB, &properties)?);
+            let address = format!("127.0.0.1:{port}");
+            nodes.push(Node::format(libs, &home, address, HEAP_MB, jit, &properties)?);
         }
         // All at once: one alone has no quorum and never becomes ready.
         nodes.iter_mut().try_for_each(Node::start)?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::LocalError;
 use super::cache::{self, ScratchDirectory};
-use super::node::{Node, Place, clone_of, failed, missing, server_properties, tail, write};
+use super::node::{Jit, Node, Place, clone_of, failed, missing, server_properties, tail, write};
 use crate::kafka::child::BoundChild;
 
 const VERSION: &str = "4.1.0";
@@ -30,21 +30,21 @@ pub struct LocalKafka {
 impl LocalKafka {
     /// Starts the broker and waits until it answers. The first start on a machine downloads about 55 MB.
     pub fn start() -> Result<LocalKafka, LocalError> {
-        LocalKafka::start_with("")
+        LocalKafka::start_with(Jit::Quick, "")
     }
 
     /// The same with more lines of `server.properties`; they win over those it has anyway.
-    pub fn start_with(more: &str) -> Result<LocalKafka, LocalError> {
+    pub fn start_with(jit: Jit, more: &str) -> Result<LocalKafka, LocalError> {
         let libs = libraries()?;
-        again_on_taken_ports(|| LocalKafka::start_once(&libs, more))
+        again_on_taken_ports(|| LocalKafka::start_once(&libs, jit, more))
     }
 
-    fn start_once(libs: &Path, more: &str) -> Result<LocalKafka, LocalError> {
+    fn start_once(libs: &Path, jit: Jit, more: &str) -> Result<LocalKafka, LocalError> {
         let directory = ScratchDirectory::create("kafka")?;
         let place = Place { id: 1, port: cache::free_port()?, controller_ports: &[cache::free_port()?] };
         let brokers = format!("127.0.0.1:{}", place.port);
         let properties = server_properties(directory.path(), &place) + more;
-        let mut node = Node::format(libs, directory.path(), brokers.clone(), HEAP_MB, &properties)?;
+        let mut node = Node::format(libs, directory.path(), brokers.clone(), HEAP_MB, jit, &properties)?;
         node.start()?;
         node.wait_until_ready()?;
         Ok(LocalKafka { node, brokers, _directory: directory })

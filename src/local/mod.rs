@@ -8,3 +8,4 @@ mod node;
 pub mod postgres;
 
 pub use cache::LocalError;
+pub use node::Jit;

@@ -13,6 +13,15 @@ use crate::kafka::child::BoundChild;
 const START_LIMIT: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How thoroughly a server's code is compiled while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jit {
+    /// Once and fast: half the work for one that lives for a minute or two.
+    Quick,
+    /// As Java does it by itself, for one under load.
+    Full,
+}
+
 /// Broker and controller in one. Killed when dropped; the files stay.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -21,6 +30,7 @@ pub(super) struct Node {
     address: String,
     directory: PathBuf,
     heap_mb: u32,
+    jit: Jit,
 }
 
 impl Node {
@@ -30,10 +40,11 @@ impl Node {
         directory: &Path,
         address: String,
         heap_mb: u32,
+        jit: Jit,
         properties: &str,
     ) -> Result<Node, LocalError> {
-        let node =
-            Node { process: None, libs: libs.to_owned(), address, directory: directory.to_owned(), heap_mb };
+        let (libs, home) = (libs.to_owned(), directory.to_owned());
+        let node = Node { process: None, libs, address, directory: home, heap_mb, jit };
         write(&node.properties_path(), properties)?;
         write(&directory.join("log4j2.properties"), LOG4J)?;
         // Any 16 bytes in URL-safe base64: nothing else ever joins this cluster.
@@ -47,7 +58,7 @@ impl Node {
     /// Runs a class of Kafka's to its end.
     pub fn tool(&self, class: &str, arguments: &[&str]) -> Result<String, LocalError> {
         let output = self
-            .java(&["-XX:+UseSerialGC"], class)
+            .java(Jit::Quick, &["-XX:+UseSerialGC"], class)
             .args(arguments)
             .stdin(Stdio::null())
             .output()
@@ -66,7 +77,7 @@ impl Node {
         let log = File::create(&log_path).map_err(LocalError::io("creating", &log_path))?;
         // As Kafka's own start script has it: the serial one stops it for a quarter of a second now and then.
         let collector = ["-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35"];
-        let mut command = self.java(&collector, "kafka.Kafka");
+        let mut command = self.java(self.jit, &collector, "kafka.Kafka");
         command.arg(self.properties_path());
         command.stdin(Stdio::null()).stdout(clone_of(&log, &log_path)?).stderr(log);
         self.process = Some(BoundChild::spawn(command).map_err(missing("java", "default-jre-headless"))?);
@@ -118,8 +129,11 @@ impl Node {
         self.directory.join("server.properties")
     }
 
-    fn java(&self, collector: &[&str], class: &str) -> Command {
+    fn java(&self, jit: Jit, collector: &[&str], class: &str) -> Command {
         let mut command = Command::new("java");
+        if jit == Jit::Quick {
+            command.arg("-XX:TieredStopAtLevel=1");
+        }
         let log4j = self.directory.join("log4j2.properties");
         command
             .args(collector)

@@ -7,6 +7,7 @@ use plimsoll::kafka::{
     Admin, Connection, GroupReader, ReaderEvent, Start, TopicPartition, TopicSpec, TransactionalWriter,
     WriterRecord,
 };
+use plimsoll::local::Jit;
 use plimsoll::local::cluster::LocalCluster;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -247,7 +248,7 @@ fn read_to<const N: usize>(reader: &mut GroupReader, next: &mut [i64; N], wanted
 
 #[test]
 fn the_next_leader_is_read_on() {
-    let mut cluster = LocalCluster::start(3).unwrap();
+    let mut cluster = LocalCluster::start(3, Jit::Quick).unwrap();
     let connection = Connection::to_brokers(cluster.brokers());
     let spec =
         TopicSpec { name: "moving".into(), partitions: 1, replication_factor: 3, config: BTreeMap::new() };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use plimsoll::kafka::Connection;
+use plimsoll::local::Jit;
 use plimsoll::local::kafka::LocalKafka;
 
 use crate::facts::eventually;
@@ -47,7 +48,7 @@ fn assert_ends_denied(replica: &mut Replica, before: usize, resource: &str, righ
 
 fn start() -> Deployment {
     let brokers = || {
-        let kafka = LocalKafka::start_with(AUTHORIZER).unwrap();
+        let kafka = LocalKafka::start_with(Jit::Quick, AUTHORIZER).unwrap();
         let connection = Connection::to_brokers(kafka.brokers());
         (kafka, connection)
     };

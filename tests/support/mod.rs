@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use plimsoll::generate::Generated;
@@ -18,6 +18,7 @@ use plimsoll::kafka::{
     Admin, CommitError, Connection, EndOf, TopicPartition, TopicSpec, TransactionalWriter, WriterRecord,
     read_whole,
 };
+use plimsoll::local::Jit;
 use plimsoll::local::kafka::LocalKafka;
 use plimsoll::local::postgres::LocalPostgres;
 use serde_json::Value;
@@ -39,8 +40,33 @@ const CHUNK: usize = 10_000;
 /// Partition, offset, key and value.
 pub type TopicRecord = (i32, i64, Vec<u8>, Option<Vec<u8>>);
 
-/// One deployment at a time in a test binary: several would only fight for the machine.
-static TURN: Mutex<()> = Mutex::new(());
+/// Deployments that may run at a time in a test binary: more would only fight for the machine.
+static TURNS: Turns = Turns { free: Mutex::new(2), given_back: Condvar::new() };
+
+struct Turns {
+    free: Mutex<u32>,
+    given_back: Condvar,
+}
+
+/// Held as long as a deployment lives.
+struct Turn;
+
+impl Turns {
+    fn take(&self) -> Turn {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free =
+            self.given_back.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TURNS.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        TURNS.given_back.notify_one();
+    }
+}
 
 pub struct Deployment<K = LocalKafka> {
     pub kafka: K,
@@ -50,7 +76,7 @@ pub struct Deployment<K = LocalKafka> {
     replication_factor: u16,
     pub connection: Connection,
     directory: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 /// What the settings file of a test says beside the addresses.
@@ -71,8 +97,17 @@ impl Default for Settings {
 impl Deployment {
     /// Starts Kafka and Postgres, creates all topics, and lays out a configuration folder.
     pub fn start(input_partitions: u32, settings: &Settings) -> Deployment {
+        Deployment::start_compiled(Jit::Quick, input_partitions, settings)
+    }
+
+    /// The same with a broker that is to be measured.
+    pub fn start_for_load(input_partitions: u32, settings: &Settings) -> Deployment {
+        Deployment::start_compiled(Jit::Full, input_partitions, settings)
+    }
+
+    fn start_compiled(jit: Jit, input_partitions: u32, settings: &Settings) -> Deployment {
         let brokers = || {
-            let kafka = LocalKafka::start().unwrap();
+            let kafka = LocalKafka::start_with(jit, "").unwrap();
             let connection = Connection::to_brokers(kafka.brokers());
             (kafka, connection)
         };
@@ -88,7 +123,7 @@ impl<K> Deployment<K> {
         input_partitions: u32,
         settings: &Settings,
     ) -> Deployment<K> {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = TURNS.take();
         let (kafka, connection) = brokers();
         let postgres = LocalPostgres::start().unwrap();
         let directory = tempfile::tempdir().unwrap();
