@@ -3,8 +3,8 @@
 //! administrative questions around them.
 //!
 //! Every type here blocks and belongs to one OS thread; nothing may be called from an async task.
-//! `unsafe` lives in `batch` (reading), `admin_ffi` (administrative calls), `mock` (one setting) and `child`
-//! (processes), nowhere else.
+//! `unsafe` lives in `batch` (reading), `admin_ffi` (administrative calls), `mock` (one setting), `child`
+//! (processes) and `fetch/low_water` (one option of a socket), nowhere else.
 
 mod admin;
 mod admin_ffi;

@@ -13,11 +13,15 @@ use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::low_water::wake_from;
+
 /// A broker that is silent for so long is not waited for any more.
 const SILENCE: Duration = Duration::from_secs(30);
 /// librdkafka's limit too, for what a broker may send in one answer.
 const ANSWER_LIMIT_BYTES: usize = 100_000_000;
 const LENGTH_BYTES: usize = 4;
+/// So much of an answer is read at once at least, or its end: the rest comes meanwhile.
+const STRIDE_BYTES: usize = 256 << 10;
 /// The versions of Fetch that are spoken: from the first that tells of aborted transactions, to the last that names
 /// topics by name.
 const FETCH_VERSIONS: (i16, i16) = (4, 12);
@@ -31,6 +35,8 @@ pub(super) struct Link {
     /// of the last is handed out, for what is new would be faulted in and made zero first.
     answer: Arc<Vec<u8>>,
     read: usize,
+    /// What has to be there to be woken up.
+    wakes_from: usize,
     correlation: i32,
     waits_for: Option<WaitsFor>,
     /// Of Fetch, once the broker has said what it speaks.
@@ -70,6 +76,7 @@ impl Link {
             out: BytesMut::new(),
             answer: Arc::default(),
             read: 0,
+            wakes_from: 0,
             correlation: 0,
             waits_for: None,
             version: None,
@@ -147,6 +154,7 @@ impl Link {
         if !self.fill(LENGTH_BYTES + length)? {
             return Ok(None);
         }
+        self.wake_from(LENGTH_BYTES)?;
         let asked = self.waits_for.take().ok_or_else(|| io::Error::other("an answer nobody asked for"))?;
         let answer = Bytes::from_owner(Whole(Arc::clone(&self.answer))).slice(LENGTH_BYTES..self.read);
         self.read = 0;
@@ -169,11 +177,22 @@ impl Link {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(more) => self.read += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_not_yet(&error) => return Ok(false),
+                Err(error) if is_not_yet(&error) => {
+                    self.wake_from((bytes - self.read).min(STRIDE_BYTES))?;
+                    return Ok(false);
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(true)
+    }
+
+    fn wake_from(&mut self, bytes: usize) -> io::Result<()> {
+        if self.wakes_from != bytes {
+            wake_from(&self.stream, bytes)?;
+            self.wakes_from = bytes;
+        }
+        Ok(())
     }
 
     /// Whether the broker owes an answer for too long; `held_back`: as long as it may hold one back.

@@ -9,6 +9,7 @@ mod brokers;
 mod chunk;
 mod inflate;
 mod link;
+mod low_water;
 mod partition;
 mod record_batch;
 
