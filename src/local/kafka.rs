@@ -28,12 +28,13 @@ pub struct LocalKafka {
 }
 
 impl LocalKafka {
-    /// Starts the broker and waits until it answers. The first start on a machine downloads about 55 MB.
+    /// Starts the broker, compiled [quickly](Jit::Quick), and waits until it answers. The first start on a machine downloads
+    /// about 55 MB.
     pub fn start() -> Result<LocalKafka, LocalError> {
         LocalKafka::start_with(Jit::Quick, "")
     }
 
-    /// The same with more lines of `server.properties`; they win over those it has anyway.
+    /// With more lines of `server.properties`, which win over those it has anyway.
     pub fn start_with(jit: Jit, more: &str) -> Result<LocalKafka, LocalError> {
         let libs = libraries()?;
         again_on_taken_ports(|| LocalKafka::start_once(&libs, jit, more))

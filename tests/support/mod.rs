@@ -41,21 +41,16 @@ const CHUNK: usize = 10_000;
 pub type TopicRecord = (i32, i64, Vec<u8>, Option<Vec<u8>>);
 
 /// Deployments that may run at a time in a test binary: more would only fight for the machine.
-static TURNS: Turns = Turns { free: Mutex::new(2), given_back: Condvar::new() };
-
-struct Turns {
-    free: Mutex<u32>,
-    given_back: Condvar,
-}
+static FREE_TURNS: Mutex<u32> = Mutex::new(2);
+static GIVEN_BACK: Condvar = Condvar::new();
 
 /// Held as long as a deployment lives.
 struct Turn;
 
-impl Turns {
-    fn take(&self) -> Turn {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free =
-            self.given_back.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+impl Turn {
+    fn take() -> Turn {
+        let free = FREE_TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = GIVEN_BACK.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
         *free -= 1;
         Turn
     }
@@ -63,8 +58,8 @@ impl Turns {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *TURNS.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        TURNS.given_back.notify_one();
+        *FREE_TURNS.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        GIVEN_BACK.notify_one();
     }
 }
 
@@ -123,7 +118,7 @@ impl<K> Deployment<K> {
         input_partitions: u32,
         settings: &Settings,
     ) -> Deployment<K> {
-        let turn = TURNS.take();
+        let turn = Turn::take();
         let (kafka, connection) = brokers();
         let postgres = LocalPostgres::start().unwrap();
         let directory = tempfile::tempdir().unwrap();
