@@ -45,9 +45,7 @@ impl Standing {
         changed_from_s: Option<i64>,
         correct: bool,
     ) -> Vec<News> {
-        if let Some(changed_s) = changed_from_s {
-            self.sliding.forget_from(changed_s);
-        }
+        self.sliding.begin(changed_from_s);
         let changed_from_s = changed_from_s.filter(|_| correct);
         let Standing { watch, slices, sliding, .. } = self;
         let judged = Judged { sliding: Some(sliding), settled_s: progress.watermark_s, ..judged };
