@@ -10,7 +10,6 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::admin_ffi::{self, AdminFailure, Handle};
 use super::connection::LogContext;
 use super::error::{failed, failed_with, is_passing};
-use super::member::Member;
 use super::{Connection, KafkaError, TopicPartition};
 
 /// A topic as the broker describes it.
@@ -173,14 +172,6 @@ impl Admin {
             std::thread::sleep(AGAIN);
         }
         Ok(created)
-    }
-
-    /// The members of a consumer group, each with what it has been given; None while the group is not settled.
-    pub fn members(&self, group: &str, timeout: Duration) -> Result<Option<Vec<Member>>, KafkaError> {
-        let list = self.client.inner().fetch_group_list(Some(group), timeout);
-        let list = list.map_err(failed(&format!("describing group `{group}`")))?;
-        let found = list.groups().iter().find(|found| found.name() == group && found.state() == "Stable");
-        Ok(found.and_then(|found| found.members().iter().map(Member::of).collect()))
     }
 
     /// The configuration of each topic (`cleanup.policy`, `retention.ms`, ...), in the same order; empty where the broker

@@ -8,6 +8,7 @@
 
 mod admin;
 mod admin_ffi;
+mod aside;
 mod batch;
 pub mod child;
 mod compacted;
@@ -28,7 +29,6 @@ mod reader_options;
 mod record;
 mod slot;
 mod stretch;
-mod within;
 mod writer;
 
 use std::fmt;

@@ -15,6 +15,7 @@ use super::feed::Feed;
 use super::fetch::DirectFetch;
 use super::group_offsets::committed_offsets;
 use super::list::partition_list;
+use super::member::Member;
 use super::membership::{GroupContext, Rebalance};
 use super::reader_options::{Assignor, ReaderOptions};
 use super::record::Record;
@@ -333,6 +334,15 @@ impl GroupReader {
             reason: "the client gave none".to_owned(),
         })?;
         Ok(GroupMetadata { group: self.group.clone(), metadata: Arc::new(metadata) })
+    }
+
+    /// The members of this one's group, each with what it has been given; None while the group is not settled.
+    pub fn members(&self, timeout: Duration) -> Result<Option<Vec<Member>>, KafkaError> {
+        let group = self.group.as_str();
+        let list = self.feed.consumer().fetch_group_list(Some(group), timeout);
+        let list = list.map_err(failed(&format!("describing group `{group}`")))?;
+        let found = list.groups().iter().find(|found| found.name() == group && found.state() == "Stable");
+        Ok(found.and_then(|found| found.members().iter().map(Member::of).collect()))
     }
 
     /// Partitions assigned now.

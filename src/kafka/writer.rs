@@ -10,11 +10,11 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaError, RDKafkaErrorCode a
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
+use super::aside::Aside;
 use super::connection::RECORD_MAX_BYTES;
 use super::deliveries::{Deliveries, Failure};
 use super::error::{failed_with, grant, is_denied};
 use super::list::commit_list;
-use super::within::within;
 use super::{CommitError, Committed, Connection, GroupMetadata, KafkaError, TopicPartition};
 
 /// One record to write.
@@ -39,11 +39,14 @@ pub struct TransactionalWriter {
     producer: Option<Arc<BaseProducer<Deliveries>>>,
     deliveries: Deliveries,
     open: bool,
+    /// Sends offsets.
+    aside: Aside,
 }
 
-/// Steps in which the end of deliveries is awaited. The safe crate's own `flush` looks only every 100 ms, and its producer
-/// with a thread of its own spends the last millisecond of each of them looking again and again.
-const DRAIN_STEP: Duration = Duration::from_millis(1);
+/// Steps in which the end of deliveries is awaited. Mostly there are a few; one costs a thread as much as decoding dozens of
+/// records. The safe crate's own `flush` looks only every 100 ms, and its producer with a thread of its own spends the last
+/// millisecond of each of them looking again and again.
+const DRAIN_STEP: Duration = Duration::from_millis(3);
 const SAID_AT_ONCE: usize = 16;
 /// One attempt of a call that talks to the coordinator.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -62,6 +65,7 @@ impl TransactionalWriter {
             producer: None,
             deliveries: Deliveries::default(),
             open: false,
+            aside: Aside::new("offsets"),
         };
         writer.recreate()?;
         Ok(writer)
@@ -239,7 +243,7 @@ impl TransactionalWriter {
     ) -> Result<Result<(), ClientError>, CommitError> {
         let producer = Arc::clone(self.producer()?);
         let (list, metadata) = (list.clone(), Arc::clone(&group.metadata));
-        let sent = within(HUNG_AFTER, "offsets", move || {
+        let sent = self.aside.within(HUNG_AFTER, move || {
             // The client goes with the closure, before the answer: the writer's own is the last one.
             producer.send_offsets_to_transaction(&list, &metadata, ATTEMPT)
         });

@@ -23,7 +23,8 @@ use crate::wire::partial::{self, PartialError};
 
 /// Records between two looks at the group and the clock: in a replay each may take a millisecond or more.
 const BATCH: usize = 200;
-const IDLE_WAIT: Duration = Duration::from_millis(20);
+/// The group is looked after in between.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries of a commit: most fail for a rebalance, which is over in a moment.
 const RETRY: Duration = Duration::from_millis(20);
@@ -73,7 +74,7 @@ impl Evaluate {
         let mut shown = Instant::now();
         // Who comes as a stranger each time makes the group share out its shards anew.
         let mut orphans = match self.context.settings.kafka.static_membership {
-            true => Some(Orphans::new(&self.context, self.worker, &self.partials)?),
+            true => Some(Orphans::new(&self.context, self.worker, &self.partials)),
             false => None,
         };
         while !self.context.stop.is_raised() {
@@ -81,7 +82,7 @@ impl Evaluate {
             while let Some(event) = reader.next_event()? {
                 self.rebalance(&mut reader, event)?;
             }
-            let urgent = self.read(&mut reader)?;
+            let urgent = self.read(&mut reader, self.wait(committed + interval))?;
             if urgent || committed.elapsed() >= interval || self.held() >= OUTPUTS_MAX {
                 committed = Instant::now();
                 self.commit(&mut reader)?;
@@ -90,7 +91,7 @@ impl Evaluate {
                 shown = Instant::now();
                 self.show_gauges();
             }
-            let found = orphans.as_mut().map(Orphans::found).unwrap_or_default();
+            let found = orphans.as_mut().map(|orphans| orphans.found(&reader)).unwrap_or_default();
             if !found.is_empty() {
                 tracing::warn!(shards = ?found, "shards are nobody's, joining their group as a stranger");
                 reader = self.rejoin(reader)?;
@@ -198,13 +199,21 @@ impl Evaluate {
         health.set(Component::Evaluate(self.worker), state);
     }
 
-    /// Applies what has arrived; true when a subscriber is waiting.
-    fn read(&mut self, reader: &mut GroupReader) -> Result<bool, RoleError> {
+    /// How long a record may be waited for: what is pending is committed by `due`.
+    fn wait(&self, due: Instant) -> Duration {
+        match self.slots.values().any(ShardSlot::is_pending) {
+            true => due.saturating_duration_since(Instant::now()).min(IDLE_WAIT),
+            false => IDLE_WAIT,
+        }
+    }
+
+    /// Applies what has arrived, and waits for it; true when a subscriber is waiting.
+    fn read(&mut self, reader: &mut GroupReader, wait: Duration) -> Result<bool, RoleError> {
         let emitted_at_us = wall_clock_us();
         let mut failed: Option<RoleError> = None;
         let mut unknown: Option<(i32, PartialError)> = None;
         let Evaluate { context, slots, paused, .. } = self;
-        reader.read(IDLE_WAIT, BATCH, |record| {
+        reader.read(wait, BATCH, |record| {
             // What comes after the stop is the next owner's.
             let waits = context.stop.is_raised()
                 || paused.contains_key(&record.partition)

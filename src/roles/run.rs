@@ -8,6 +8,10 @@ use std::time::Duration;
 use super::{Context, RoleError, Stop, board, evaluate, ingest, lag, store};
 use crate::http::{Component, HttpError, Served, State, serve};
 
+/// A worker that panics says nothing, and so is looked for this often; and this often when the grace runs.
+const LOOK: Duration = Duration::from_secs(1);
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
 /// Which roles a process has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Roles {
@@ -99,11 +103,7 @@ fn components(context: &Context, roles: Roles, rules_end: Option<i64>) -> Vec<Co
 
 fn serve_http(context: &Context) -> Result<Served, HttpError> {
     let stop = context.stop.clone();
-    let stopped = async move {
-        while !stop.is_raised() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
+    let stopped = async move { stop.raised().await };
     let served =
         serve(context.settings.http.address, context.metrics.clone(), context.health.clone(), stopped)?;
     tracing::info!(address = %served.local_addr, "serving metrics, healthz and readyz");
@@ -145,7 +145,8 @@ fn work(context: &Context, component: Component, rules_end: Option<i64>) -> Resu
 fn supervise(context: &Context, ended: &Receiver<Ended>, mut workers: Vec<Worker>) -> Result<(), RunError> {
     let mut failure = None;
     while !workers.is_empty() {
-        if let Ok(Ended { component, result }) = ended.recv_timeout(Duration::from_millis(50)) {
+        let look = if context.stop.is_raised() { LAST_LOOK } else { LOOK };
+        if let Ok(Ended { component, result }) = ended.recv_timeout(look) {
             note(context, component, result, &mut failure);
         }
         // A worker that is gone without a word panicked.

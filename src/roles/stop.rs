@@ -3,6 +3,8 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 /// Raised once, when the process is to end.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<Raised>);
@@ -12,6 +14,8 @@ struct Raised {
     at: OnceLock<Instant>,
     waiting: Mutex<()>,
     told: Condvar,
+    /// The same for who awaits it.
+    word: watch::Sender<bool>,
 }
 
 impl Stop {
@@ -21,6 +25,7 @@ impl Stop {
         // Nobody is between looking and waiting while the lock is held.
         drop(self.lock());
         self.0.told.notify_all();
+        self.0.word.send_replace(true);
     }
 
     pub fn is_raised(&self) -> bool {
@@ -37,6 +42,12 @@ impl Stop {
         // Whichever way the waiting ends, the flag tells.
         drop(self.0.told.wait_timeout_while(self.lock(), limit, |()| !self.is_raised()));
         self.is_raised()
+    }
+
+    /// Comes back when the process is to end.
+    pub async fn raised(&self) {
+        // It cannot fail, for the sender is here.
+        let _ = self.0.word.subscribe().wait_for(|raised| *raised).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {

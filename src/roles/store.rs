@@ -13,7 +13,8 @@ use crate::kafka::{Admin, EndOf, GroupReader, ReaderEvent, Record, Start, TopicP
 use crate::store::{Batch, OffsetMove, Routes, Store, StoreError, StoredRecord};
 
 const BATCH: usize = 2_000;
-const WAIT: Duration = Duration::from_millis(100);
+/// The group is looked after in between.
+const WAIT: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -23,7 +24,6 @@ struct StoreRole {
     routes: Routes,
     rules_version: i64,
     store: Option<Store>,
-    admin: Admin,
     /// An assignment that waits for Postgres to say where to begin.
     claims: Option<Vec<TopicPartition>>,
     /// What Postgres expects to be told next, by partition.
@@ -41,7 +41,6 @@ pub fn run(context: &Context, url: &Secret) -> Result<(), RoleError> {
             routes,
             rules_version: version,
             store: None,
-            admin: Admin::open(&context.connection)?,
             claims: None,
             expected: BTreeMap::new(),
             batch: Batch::default(),
@@ -87,7 +86,8 @@ impl StoreRole {
                 reader.unassign(&partitions)?;
             }
             ReaderEvent::OffsetLost { partition, wanted } => {
-                let ask = || self.admin.offsets(std::slice::from_ref(&partition), EndOf::Earliest, ASK);
+                let admin = Admin::open(&self.context.connection)?;
+                let ask = || admin.offsets(std::slice::from_ref(&partition), EndOf::Earliest, ASK);
                 let first = super::patiently(&self.context, Component::Store, ask)?;
                 let to = first.first().map_or(0, |(_, offset)| *offset);
                 tracing::error!(%partition, wanted, to, "outputs were deleted before they were stored");
