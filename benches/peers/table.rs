@@ -13,20 +13,16 @@ struct Spread {
 }
 
 impl Spread {
-    /// Of a system that did not run every figure is NaN.
-    fn of(runs: &Runs, system: System, which: Which, figure: impl Fn(&Pass) -> f64) -> Spread {
-        let of_system = runs.iter().filter(|(of, _)| *of == system);
-        let mut figures: Vec<f64> = of_system.map(|(_, passes)| figure(which(passes))).collect();
-        if figures.is_empty() {
-            figures.push(f64::NAN);
-        }
+    /// None of no figures.
+    fn of(mut figures: Vec<f64>) -> Option<Spread> {
         figures.sort_by(f64::total_cmp);
+        let (&min, &max) = (figures.first()?, figures.last()?);
         let (low, high) = (figures[(figures.len() - 1) / 2], figures[figures.len() / 2]);
-        Spread { median: f64::midpoint(low, high), min: figures[0], max: figures[figures.len() - 1] }
+        Some(Spread { median: f64::midpoint(low, high), min, max })
     }
 
-    fn told(&self) -> String {
-        format!("{:.0} ({:.0} to {:.0})", self.median, self.min, self.max)
+    fn told(&self, digits: usize) -> String {
+        format!("{:.digits$} ({:.digits$} to {:.digits$})", self.median, self.min, self.max)
     }
 }
 
@@ -35,29 +31,43 @@ type Which = fn(&[Pass]) -> &Pass;
 
 pub fn print(runs: &Runs) {
     costs("last pass", runs, |passes| &passes[passes.len() - 1]);
-    println!();
-    costs("first pass", runs, |passes| &passes[0]);
+    if runs.iter().any(|(_, passes)| passes.len() > 1) {
+        println!();
+        costs("first pass", runs, |passes| &passes[0]);
+    }
 }
 
 fn costs(what: &str, runs: &Runs, which: Which) {
     println!(
-        "| {what} | CPU a record, ns | over the consumer | over Plimsoll | over Plimsoll, this job | peak MiB | records/s |\n\
-         |---|---|---|---|---|---|---|"
+        "| {what} | CPU a record, ns | over the consumer | its share, by rounds | over Plimsoll | over Plimsoll, this job | peak MiB | records/s |\n\
+         |---|---|---|---|---|---|---|---|"
     );
-    let median = |system| Spread::of(runs, system, which, Pass::ns).median;
-    let [raw, all, same] = [System::Raw, System::Plimsoll, System::PlimsollTheSame].map(median);
-    let ran = |system: &System| runs.iter().any(|(of, _)| of == system);
-    for system in SYSTEMS.into_iter().filter(ran) {
-        let cost = Spread::of(runs, system, which, Pass::ns);
+    // In the order of the rounds, of which each has every system once.
+    let figures = |system: System, figure: &dyn Fn(&Pass) -> f64| -> Vec<f64> {
+        runs.iter().filter(|(of, _)| *of == system).map(|(_, passes)| figure(which(passes))).collect()
+    };
+    let raw = figures(System::Raw, &Pass::ns);
+    for system in SYSTEMS {
+        let costs = figures(system, &Pass::ns);
+        let shares = raw.iter().zip(&costs).map(|(raw, cost)| raw / cost).collect();
+        let Some(cost) = Spread::of(costs) else { continue };
+        let over = |base: System| match Spread::of(figures(base, &Pass::ns)) {
+            Some(base) => format!("{:.1}", cost.median / base.median),
+            None => "not run".to_owned(),
+        };
+        let told = |spread: Option<Spread>, digits: usize| {
+            spread.map_or("not run".to_owned(), |spread| spread.told(digits))
+        };
         println!(
-            "| {} | {} | {:.1} | {:.1} | {:.1} | {:.0} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {:.0} | {} |",
             system.name(),
-            cost.told(),
-            cost.median / raw,
-            cost.median / all,
-            cost.median / same,
-            Spread::of(runs, system, which, |pass| pass.peak_kib as f64 / 1024.0).max,
-            Spread::of(runs, system, which, Pass::rate).told(),
+            cost.told(0),
+            over(System::Raw),
+            told(Spread::of(shares), 2),
+            over(System::Plimsoll),
+            over(System::PlimsollTheSame),
+            figures(system, &|pass| pass.peak_kib as f64 / 1024.0).into_iter().fold(0.0, f64::max),
+            told(Spread::of(figures(system, &Pass::rate)), 0),
         );
     }
 }
