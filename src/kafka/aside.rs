@@ -33,7 +33,7 @@ impl Aside {
             Some(thread) => thread,
             None => self.start()?,
         };
-        // It listens until this sender is gone, so an error means that a call panicked.
+        // It listens as long as this sender is there.
         thread.send(Box::new(work)).ok()?;
         let answer = answered.recv_timeout(limit).ok()?;
         self.work = Some(thread);

@@ -43,8 +43,8 @@ pub struct TransactionalWriter {
     aside: Aside,
 }
 
-/// Steps in which the end of deliveries is awaited. Mostly there are a few; one costs a thread as much as decoding dozens of
-/// records. The safe crate's own `flush` looks only every 100 ms, and its producer with a thread of its own spends the last
+/// Steps in which the end of deliveries is awaited. Looking every millisecond was a fourth of what ingest's thread woke for at
+/// 7,000 messages a second. The safe crate's own `flush` looks only every 100 ms, and its producer with a thread of its own spends the last
 /// millisecond of each of them looking again and again.
 const DRAIN_STEP: Duration = Duration::from_millis(3);
 const SAID_AT_ONCE: usize = 16;

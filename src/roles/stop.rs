@@ -71,4 +71,19 @@ mod tests {
         assert!(stop.elapsed().unwrap() < Duration::from_secs(30));
         assert!(stop.wait(Duration::from_secs(60)));
     }
+
+    #[test]
+    fn who_awaits_it_is_told_too_before_and_after() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let stop = Stop::default();
+        let raised =
+            |limit| runtime.block_on(async { tokio::time::timeout(limit, stop.raised()).await.is_ok() });
+        assert!(!raised(Duration::from_millis(1)));
+        std::thread::scope(|scope| {
+            // Whichever comes first.
+            scope.spawn(|| stop.raise());
+            assert!(raised(Duration::from_secs(10)));
+        });
+        assert!(raised(Duration::from_secs(10)));
+    }
 }

@@ -135,7 +135,7 @@ mod tests {
 
     const WINDOWS_S: [i64; 4] = [5, 30, 300, 700];
 
-    /// Of one thing all events, of another half of them.
+    /// Three for each event: of one thing a third of them is bad, of another two thirds.
     fn count(counts: &BTreeMap<i64, u64>, which: Which, start_s: i64, end_s: i64) -> Sum {
         let total: u64 = counts.range(start_s..end_s.max(start_s)).map(|(_, count)| count).sum();
         Sum { bad: if which == Which::Bad { total } else { total * 2 }, total: total * 3 }
